@@ -1,0 +1,5 @@
+//! The account book.
+
+mod permit;
+
+pub use permit::SendPermit;
