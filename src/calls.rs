@@ -1,0 +1,122 @@
+//! Calls of the cloud: limited by account, region and action; counted and timed. A reconcile never waits here: it is told when to come back.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    book::SendPermit,
+    cloud::{
+        Accepted, Caller, Cloud, CloudError, DealState, Dated, ErrorKind, Instance, Page, SizeRange, limits::Limits,
+    },
+    telemetry::Metrics,
+};
+
+pub const DESCRIBE: &str = "DescribeRedis";
+pub const UPGRADE: &str = "UpgradeRedis";
+const DEAL: &str = "DescribeRedisDealDetail";
+const PRODUCT: &str = "DescribeRedisProduct";
+
+/// Why a call brought nothing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// It wasn't made: come back after so long.
+    Wait(Duration),
+    Cloud(CloudError),
+}
+
+type Call<T> = Result<Dated<T>, Trouble>;
+
+#[derive(Clone)]
+pub struct Calls {
+    cloud: Arc<dyn Cloud>,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+}
+
+impl Calls {
+    pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self { cloud, limits: Arc::new(limits), metrics }
+    }
+
+    /// The cloud's time, as far as known.
+    pub fn now(&self) -> Timestamp {
+        let offset = self.cloud.clock_offset().unwrap_or_default();
+        let here = Timestamp::now();
+        here.checked_add(offset).unwrap_or(here)
+    }
+
+    pub async fn list(&self, caller: &Caller, offset: usize) -> Call<Page> {
+        self.limited(caller, DESCRIBE, self.cloud.list(caller, offset)).await
+    }
+
+    pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
+        self.limited(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
+    }
+
+    pub async fn deal(&self, caller: &Caller, deal_id: &str) -> Call<Option<DealState>> {
+        self.limited(caller, DEAL, self.cloud.deal(caller, deal_id)).await
+    }
+
+    pub async fn sizes(&self, caller: &Caller, instance: &Instance) -> Call<Option<SizeRange>> {
+        self.limited(caller, PRODUCT, self.cloud.sizes(caller, instance)).await
+    }
+
+    /// Takes one order's share of the limit, before the order is written into the book.
+    pub fn reserve_order(&self, caller: &Caller) -> Result<(), Duration> {
+        self.take(caller, UPGRADE)
+    }
+
+    /// Sends the order. Its share of the limit was taken with [`Self::reserve_order`].
+    pub async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
+        self.counted(caller, UPGRADE, self.cloud.upgrade(caller, permit)).await
+    }
+
+    async fn limited<T>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        call: impl Future<Output = Result<Dated<T>, CloudError>>,
+    ) -> Call<T> {
+        self.take(caller, action).map_err(Trouble::Wait)?;
+        self.counted(caller, action, call).await.map_err(Trouble::Cloud)
+    }
+
+    fn take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+        self.limits.try_take(caller, action).inspect_err(|wait| self.metrics.throttled(*wait))
+    }
+
+    async fn counted<T>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        call: impl Future<Output = Result<T, CloudError>>,
+    ) -> Result<T, CloudError> {
+        let began = Instant::now();
+        let result = call.await;
+        let code = match &result {
+            Ok(_) => Some(0),
+            Err(error) if error.kind == ErrorKind::Code => Some(error.code.unwrap_or(-1)),
+            Err(_) => None,
+        };
+        self.metrics.called(action, code, began.elapsed());
+        if let Some(offset) = self.cloud.clock_offset() {
+            self.metrics.clock_offset(offset.as_secs_f64());
+        }
+        match &result {
+            Err(error) if is_overload(error) => self.limits.slow_down(caller),
+            _ => self.limits.recovered(caller),
+        }
+        result
+    }
+}
+
+/// The cloud is in trouble, or asks us to slow down: all calls of that account and region wait.
+fn is_overload(error: &CloudError) -> bool {
+    match error.kind {
+        ErrorKind::Code => matches!(error.code, Some(4400 | 6000..=6999)),
+        ErrorKind::NoAnswer => error.code_desc != "Doubtful",
+        ErrorKind::NotSent => false,
+    }
+}
