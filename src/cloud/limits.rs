@@ -11,7 +11,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-use super::{Account, Caller, CloudError, ErrorKind};
+use super::{Account, Caller, CloudError, ErrorKind, regions};
 
 /// First and longest pause of an account and region that is throttled or doesn't answer; it doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Limits {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.sweep(&mut state, now);
-        let bucket = ((caller.account.clone(), caller.region.clone()), action);
+        let bucket = (place(caller), action);
         if let Some(pause) = state.pauses.get(&bucket.0).filter(|pause| now < pause.until) {
             let left = pause.until - now;
             return Err(left + self.up_to(left.min(FIRST_PAUSE)));
@@ -107,7 +107,7 @@ impl Limits {
     /// longer each time; an answer ends that. Returns the pause if one begins.
     pub fn learn<T>(&self, caller: &Caller, outcome: &Result<T, CloudError>) -> Option<Duration> {
         let now = Instant::now();
-        let place = (caller.account.clone(), caller.region.clone());
+        let place = place(caller);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let known = state.pauses.get(&place);
         // Of many calls under way at once each says the same: only what was sent since the pause says something new.
@@ -142,6 +142,11 @@ impl Limits {
             buckets.retain_recent();
         }
     }
+}
+
+/// Both forms of a region are one place.
+fn place(caller: &Caller) -> Place {
+    (caller.account.clone(), regions::short(&caller.region).to_owned())
 }
 
 /// Whether this says that the cloud wants, or needs, to be left alone; `None` when it says nothing about that.
@@ -208,6 +213,13 @@ mod tests {
             assert_eq!(limits.try_take(&caller(id, region), action), Ok(()));
             assert!(limits.try_take(&caller(id, region), action).is_err());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_forms_of_a_region_share_a_bucket() {
+        let limits = limits(1.0);
+        assert_eq!(limits.try_take(&caller("a", "gz"), "X"), Ok(()));
+        assert!(limits.try_take(&caller("a", "ap-guangzhou"), "X").is_err());
     }
 
     #[tokio::test(start_paused = true)]

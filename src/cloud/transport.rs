@@ -27,7 +27,9 @@ pub enum EndpointError {
     NotHttps,
     #[error("the address of the cloud's API must not hold a user name, a password, a query (?) or a fragment (#)")]
     MoreThanAnAddress,
-    #[error("can't set up the client for the cloud's API: {0}")]
+    #[error(
+        "can't set up TLS for the cloud's API: {0}; are root certificates installed, or does SSL_CERT_FILE name some?"
+    )]
     Client(String),
 }
 
@@ -87,10 +89,9 @@ impl Transport {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let reads = client(&endpoint, timeouts).timeout(timeouts.read).pool_idle_timeout(Duration::from_secs(10));
         // hyper-util may repeat a request on a pooled connection that turns out closed: an order gets a new one.
-        let orders = client(&endpoint, timeouts)
-            .timeout(timeouts.connect + timeouts.order)
-            .pool_max_idle_per_host(0)
-            .tcp_user_timeout(timeouts.order);
+        let orders = client(&endpoint, timeouts).timeout(timeouts.connect + timeouts.order).pool_max_idle_per_host(0);
+        #[cfg(target_os = "linux")]
+        let orders = orders.tcp_user_timeout(timeouts.order);
         let build = |client: ClientBuilder| client.build().map_err(|error| EndpointError::Client(causes(&error)));
         Ok(Self { reads: build(reads)?, orders: build(orders)?, clock, endpoint, timeouts })
     }

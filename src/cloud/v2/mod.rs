@@ -3,6 +3,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(test)]
+mod garbage_tests;
 mod read;
 mod sign;
 #[cfg(test)]
@@ -13,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use self::answer::{Fields, doubtful};
+use self::answer::Fields;
 pub use self::sign::SignatureMethod;
 use super::clock::CloudClock;
 use super::text::Texts;
@@ -179,7 +181,8 @@ impl Cloud for V2 {
 
     async fn sizes(&self, caller: &Caller, instance: &Instance) -> Result<Dated<Option<SizeRange>>, CloudError> {
         let (Some(zone), Some(kind)) = (instance.zone_id, instance.type_id) else {
-            return Err(doubtful(format!("the row of {} names no zone and type to ask for", instance.redis_id)));
+            let message = format!("the row of {} names no zone and type to ask for", instance.redis_id);
+            return Err(CloudError::not_sent("Doubtful", message));
         };
         let parameters = vec![("zoneIds.0", zone.to_string()), ("typeId", kind.to_string())];
         self.ask(caller, "DescribeRedisProduct", parameters, |fields| read::sizes(fields, zone, kind)).await

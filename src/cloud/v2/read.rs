@@ -73,7 +73,11 @@ pub(super) fn accepted(fields: &Fields) -> Result<Accepted, CloudError> {
     }
     let data = fields.get("data").and_then(only);
     let id = data.map(|data| data.get("dealId").unwrap_or(data)).and_then(only).and_then(text);
-    let deal_id = id.filter(|id| id.len() <= LONGEST_ID && id != "0" && id.bytes().all(|byte| byte.is_ascii_graphic()));
+    let sound = |id: &str| {
+        let word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        word && !id.starts_with('-') && id != "0" && id.len() <= LONGEST_ID
+    };
+    let deal_id = id.filter(|id| sound(id));
     deal_id
         .map(|deal_id| Accepted { deal_id, deal_name: None })
         .ok_or_else(|| doubtful("code 0, but no deal id: whether the order was taken is not known"))
