@@ -44,6 +44,12 @@ impl SendPermit {
         Self { redis_id, mem_size, signed_at, send_before }
     }
 
+    /// What a test of the sender needs; everywhere else the book alone makes permits.
+    #[cfg(test)]
+    pub(crate) fn for_test(redis_id: &str, mem_size: i64, signed_at: Timestamp, send_before: Instant) -> Self {
+        Self::new(redis_id.to_owned(), mem_size, signed_at, send_before)
+    }
+
     /// The instance to upgrade.
     pub fn redis_id(&self) -> &str {
         &self.redis_id

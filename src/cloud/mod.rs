@@ -1,5 +1,15 @@
 //! The cloud as the operator sees it: plain types and one trait. Knows no Kubernetes.
 
+mod clock;
+mod json;
+pub mod limits;
+pub mod regions;
+#[cfg(test)]
+mod testing;
+mod text;
+mod transport;
+pub mod v2;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -8,6 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::book::SendPermit;
+
+pub use transport::EndpointError;
 
 /// Who asks. The parts that must stay secret can't be printed.
 #[derive(Clone, Debug)]
@@ -155,6 +167,19 @@ pub struct CloudError {
     pub at: Option<Timestamp>,
 }
 
+impl CloudError {
+    /// Nothing is known of what the cloud did; `word` is one of those that [`Self::code_desc`] lists.
+    fn no_answer(word: &str, message: impl Into<String>) -> Self {
+        let kind = ErrorKind::NoAnswer;
+        Self { kind, code: None, cloud_code: None, code_desc: word.to_owned(), message: message.into(), at: None }
+    }
+
+    /// Nothing has happened; `word` as above.
+    fn not_sent(word: &str, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NotSent, ..Self::no_answer(word, message) }
+    }
+}
+
 /// One generation of the cloud's API.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
@@ -176,4 +201,9 @@ pub trait Cloud: Send + Sync + 'static {
 
     /// State of one deal; `None` when the cloud doesn't know it (11059).
     async fn deal(&self, caller: &Caller, deal_id: &str) -> Result<Dated<Option<DealState>>, CloudError>;
+
+    /// How far the cloud's clock was ahead of the local one at the latest answer, to about a second; `None` before the first.
+    fn clock_offset(&self) -> Option<jiff::SignedDuration> {
+        None
+    }
 }
