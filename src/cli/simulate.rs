@@ -118,7 +118,8 @@ fn config(args: SimulateArgs) -> Result<Config, String> {
     let defaults = Config::default();
     let single = args.secret_id.zip(args.secret_key).map(|(id, secret)| Key { id, secret, token: None });
     let keys: Vec<_> = single.into_iter().chain(args.keys).collect();
-    let mut instances: Vec<_> = (1..=args.count).map(|n| NewInstance::named(format!("crs-{n:08}"))).collect();
+    let named = |n| NewInstance { redis_id: format!("crs-{n:08}"), ..NewInstance::default() };
+    let mut instances: Vec<_> = (1..=args.count).map(named).collect();
     if let Some(file) = &args.instances {
         instances.extend(read_instances(file)?);
     }

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::deal::Deal;
 use super::faults::Fault;
-use super::state::{ByHand, Deal, Instance, NewInstance};
+use super::instance::{ByHand, Instance, NewInstance};
 use super::{Simulator, World};
 
 /// Ten years: every time stays one that can be written down.
@@ -125,7 +126,8 @@ struct Balance {
 async fn set_balance(State(sim): Sim, body: Bytes) -> Result<StatusCode, Wrong> {
     let balance: Balance = read(&body)?;
     let world = &mut *sim.world();
-    let mut chosen = world.accounts.iter().filter(|id| balance.account.as_ref().is_none_or(|one| one == *id)).peekable();
+    let mut chosen =
+        world.accounts.iter().filter(|id| balance.account.as_ref().is_none_or(|one| one == *id)).peekable();
     chosen.peek().ok_or(not_found("account"))?;
     chosen.for_each(|id| world.cloud.set_balance(id, balance.fen));
     Ok(StatusCode::NO_CONTENT)

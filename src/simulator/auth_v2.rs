@@ -60,7 +60,8 @@ impl Signed<'_> {
 
 fn verifies<M: Mac + KeyInit>(secret: &str, text: &str, signature: &[u8]) -> bool {
     // HMAC takes a key of any length, so this is never the error's fault.
-    <M as KeyInit>::new_from_slice(secret.as_bytes()).is_ok_and(|mac| mac.chain_update(text).verify_slice(signature).is_ok())
+    <M as KeyInit>::new_from_slice(secret.as_bytes())
+        .is_ok_and(|mac| mac.chain_update(text).verify_slice(signature).is_ok())
 }
 
 /// A common code of table 239/1757, and what is wrong.
@@ -143,5 +144,179 @@ impl Nonces {
             self.by_time.push_back((now, key));
         }
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE";
+    const TIME: i64 = 1_465_185_768;
+
+    // The signatures are from another tool:
+    // python3 -c 'import hmac,hashlib,base64,sys; print(base64.b64encode(hmac.new(b"Gu5t9xGARNpq86cd98joQYCN3EXAMPLE",
+    //   sys.argv[1].encode(), hashlib.sha1).digest()).decode())' TEXT
+    // with TEXT as in the test `the_text_that_is_signed`, and hashlib.sha256 for the second one.
+    const SHA1: &str = "cwEJl+1uzOySKVebFGaMx6mq4SE=";
+    const SHA256: &str = "FdfzY5k/PrfmYy3UFMOUOiGzU4wykLKarnZlIqgdQpo=";
+
+    fn parameters(more: &[(&str, &str)]) -> HashMap<String, String> {
+        [
+            ("Action", "DescribeRedis"),
+            ("Nonce", "11886"),
+            ("Region", "gz"),
+            ("SecretId", "AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE"),
+            ("Timestamp", "1465185768"),
+            ("limit", "20"),
+            ("offset", "0"),
+        ]
+        .iter()
+        .chain(more)
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+    }
+
+    fn sha1(parameters: &HashMap<String, String>) -> Signed<'_> {
+        Signed { method: "GET", host: "redis.api.qcloud.com", path: "/v2/index.php", parameters }
+    }
+
+    /// The same with a port, POST, values that need encoding on their way, and `_` in a name.
+    fn sha256(parameters: &HashMap<String, String>) -> Signed<'_> {
+        Signed { method: "POST", host: "127.0.0.1:8086", path: "/v2/index.php", parameters }
+    }
+
+    const SHA256_MORE: [(&str, &str); 3] =
+        [("SignatureMethod", "HmacSHA256"), ("redisName", "a b+c/ü&d"), ("vpcIds_0", "7")];
+
+    fn gate(token: Option<&str>) -> Gate {
+        let id = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE".to_owned();
+        let key = Key { id, secret: SECRET.into(), token: token.map(str::to_owned) };
+        Gate::new(&[key], Duration::from_secs(300), true)
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn code(gate: &mut Gate, request: &Signed<'_>, now: i64) -> Result<(), i64> {
+        gate.admit(request, at(now)).map(drop).map_err(|denied| denied.code)
+    }
+
+    #[test]
+    fn the_text_that_is_signed() {
+        assert_eq!(
+            sha256(&parameters(&SHA256_MORE)).text(),
+            "POST127.0.0.1:8086/v2/index.php?Action=DescribeRedis&Nonce=11886&Region=gz\
+             &SecretId=AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE&SignatureMethod=HmacSHA256&Timestamp=1465185768\
+             &limit=20&offset=0&redisName=a b+c/ü&d&vpcIds.0=7"
+        );
+        let text = sha1(&parameters(&[("Signature", "not part of it")])).text();
+        assert!(text.starts_with("GETredis.api.qcloud.com/v2/index.php?Action=") && text.ends_with("&offset=0"));
+        assert!(!text.contains("Signature"));
+    }
+
+    #[test]
+    fn signatures_made_by_another_tool_are_accepted() {
+        let parameters_1 = parameters(&[("Signature", SHA1)]);
+        assert_eq!(code(&mut gate(None), &sha1(&parameters_1), TIME), Ok(()));
+        let parameters_256 = parameters(&[&SHA256_MORE[..], &[("Signature", SHA256)]].concat());
+        assert_eq!(code(&mut gate(None), &sha256(&parameters_256), TIME), Ok(()));
+    }
+
+    #[test]
+    fn any_other_spelling_of_the_method_means_hmac_sha1() {
+        let sign = |text: &str| {
+            let mac = <Hmac<Sha1> as KeyInit>::new_from_slice(SECRET.as_bytes()).unwrap().chain_update(text);
+            BASE64.encode(mac.finalize().into_bytes())
+        };
+        let mut parameters = parameters(&[("SignatureMethod", "HMACSHA256")]);
+        let signature = sign(&sha1(&parameters).text());
+        parameters.insert("Signature".into(), signature);
+        assert_eq!(code(&mut gate(None), &sha1(&parameters), TIME), Ok(()));
+    }
+
+    #[test]
+    fn anything_else_in_a_signed_request_is_4100() {
+        let signed = parameters(&[("Signature", SHA1)]);
+        let mut changed = signed.clone();
+        changed.insert("limit".into(), "21".into());
+        let mut added = signed.clone();
+        added.insert("unknown".into(), "1".into());
+        let mut cut = signed.clone();
+        cut.insert("Signature".into(), SHA1[..8].into());
+        for request in [
+            sha1(&changed),
+            sha1(&added),
+            sha1(&cut),
+            Signed { method: "POST", ..sha1(&signed) },
+            Signed { host: "redis.api.qcloud.com:443", ..sha1(&signed) },
+            Signed { path: "/v2/", ..sha1(&signed) },
+        ] {
+            assert_eq!(code(&mut gate(None), &request, TIME), Err(4100), "{}", request.text());
+        }
+    }
+
+    #[test]
+    fn a_missing_or_malformed_common_parameter_is_4000() {
+        for name in ["SecretId", "Signature", "Timestamp", "Nonce"] {
+            let mut request = parameters(&[("Signature", SHA1)]);
+            request.remove(name);
+            assert_eq!(code(&mut gate(None), &sha1(&request), TIME), Err(4000), "{name}");
+        }
+        for (name, value) in [("Nonce", "0"), ("Nonce", "-1"), ("Nonce", "x"), ("Timestamp", "2016-06-06")] {
+            let mut request = parameters(&[("Signature", SHA1)]);
+            request.insert(name.into(), value.into());
+            assert_eq!(code(&mut gate(None), &sha1(&request), TIME), Err(4000), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_4104_and_a_wrong_token_4105() {
+        let mut request = parameters(&[("Signature", SHA1), ("Token", "t")]);
+        assert_eq!(code(&mut gate(None), &sha1(&request), TIME), Err(4105));
+        assert_eq!(code(&mut gate(Some("u")), &sha1(&request), TIME), Err(4105));
+        assert_eq!(code(&mut gate(Some("t")), &sha1(&request), TIME), Err(4100), "the token is signed too");
+        request.insert("SecretId".into(), "AKIDother".into());
+        assert_eq!(code(&mut gate(None), &sha1(&request), TIME), Err(4104));
+    }
+
+    #[test]
+    fn a_timestamp_outside_of_the_window_is_4500() {
+        let parameters = parameters(&[("Signature", SHA1)]);
+        for (now, expected) in
+            [(TIME + 300, Ok(())), (TIME - 300, Ok(())), (TIME + 301, Err(4500)), (TIME - 301, Err(4500))]
+        {
+            assert_eq!(code(&mut gate(None), &sha1(&parameters), now), expected, "{}", now - TIME);
+        }
+    }
+
+    #[test]
+    fn a_nonce_seen_before_is_4500() {
+        let parameters = parameters(&[("Signature", SHA1)]);
+        let mut gate = gate(None);
+        assert_eq!(code(&mut gate, &sha1(&parameters), TIME), Ok(()));
+        assert_eq!(code(&mut gate, &sha1(&parameters), TIME + 300), Err(4500));
+        gate.nonces = None;
+        assert_eq!(code(&mut gate, &sha1(&parameters), TIME), Ok(()), "no replay protection");
+    }
+
+    #[test]
+    fn who_can_not_sign_uses_up_no_nonce() {
+        let (good, mut bad) = (parameters(&[("Signature", SHA1)]), parameters(&[("Signature", SHA1)]));
+        bad.insert("limit".into(), "1".into());
+        let mut gate = gate(None);
+        assert_eq!(code(&mut gate, &sha1(&bad), TIME), Err(4100));
+        assert_eq!(code(&mut gate, &sha1(&good), TIME), Ok(()));
+    }
+
+    #[test]
+    fn nonces_are_forgotten_once_their_timestamps_are_too_old() {
+        let (mut nonces, window) = (Nonces::default(), Duration::from_secs(300));
+        assert!(nonces.is_new("a", 1, at(0), window));
+        assert!(nonces.is_new("b", 1, at(0), window), "each key has its own");
+        assert!(!nonces.is_new("a", 1, at(600), window));
+        assert!(nonces.is_new("a", 2, at(601), window));
+        assert_eq!((nonces.seen.len(), nonces.by_time.len()), (1, 1));
     }
 }

@@ -146,3 +146,65 @@ impl Faults {
         Some(fault.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Faults {
+        let mut faults = Faults::new(7);
+        faults.replace(serde_json::from_str(text).unwrap()).unwrap();
+        faults
+    }
+
+    fn call<'a>(action: &'a str, redis_id: &'a str, region: &'a str) -> Call<'a> {
+        Call { action, redis_id: Some(redis_id), region: Some(region) }
+    }
+
+    #[test]
+    fn a_fault_strikes_as_often_as_it_says() {
+        let mut faults = faults(r#"[{"action": "UpgradeRedis", "kind": "drop-after", "times": 2}]"#);
+        assert!(faults.pick(call("DescribeRedis", "a", "gz")).is_none());
+        let struck: Vec<_> = (0..3).map(|_| faults.pick(call("UpgradeRedis", "a", "gz")).is_some()).collect();
+        assert_eq!(struck, [true, true, false]);
+    }
+
+    #[test]
+    fn the_first_that_matches_strikes() {
+        let mut faults = faults(
+            r#"[{"kind": "html", "redisId": "a", "times": 1}, {"kind": "hang", "region": "ap-shanghai"}, {"kind": "http-500"}]"#,
+        );
+        let mut kind = |redis_id, region| faults.pick(call("x", redis_id, region)).unwrap().kind;
+        assert_eq!(kind("a", "gz"), Kind::Html);
+        assert_eq!(kind("a", "gz"), Kind::Http500);
+        assert_eq!(kind("b", "sh"), Kind::Hang, "either form of the region");
+        assert_eq!(kind("b", "nowhere"), Kind::Http500);
+    }
+
+    #[test]
+    fn a_rate_strikes_the_same_requests_for_the_same_seed() {
+        let run = || {
+            let mut faults = faults(r#"[{"kind": "delay", "ms": 1, "rate": 0.3}]"#);
+            (0..1000).map(|_| faults.pick(call("x", "a", "gz")).is_some()).collect::<Vec<_>>()
+        };
+        let struck = run().into_iter().filter(|struck| *struck).count();
+        assert!((250..350).contains(&struck), "{struck} of 1000");
+        assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn a_fault_that_can_not_be_meant_leaves_the_list_as_it_was() {
+        let mut faults = faults(r#"[{"kind": "html"}]"#);
+        for wrong in [
+            r#"[{"kind": "error"}]"#,
+            r#"[{"kind": "late"}]"#,
+            r#"[{"kind": "stale", "ms": 86400001}]"#,
+            r#"[{"kind": "hang", "rate": 1.5}]"#,
+            r#"[{"kind": "hang", "region": "nowhere"}]"#,
+        ] {
+            assert!(faults.replace(serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
+        }
+        assert!(serde_json::from_str::<Vec<Fault>>(r#"[{"kind": "hang", "time": 1}]"#).is_err(), "a misspelt field");
+        assert_eq!(faults.list().len(), 1);
+    }
+}

@@ -8,8 +8,11 @@
 mod admin;
 mod auth_v2;
 mod catalogue;
+mod deal;
 mod faults;
+mod instance;
 mod ledger;
+mod list;
 mod state;
 mod wire_v2;
 
@@ -33,7 +36,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use auth_v2::Key;
-pub use state::{NewInstance, WhileInvisible};
+pub use instance::NewInstance;
+pub use state::WhileInvisible;
 
 use faults::{Fault, Kind};
 
@@ -149,7 +153,8 @@ impl Simulator {
         if accounts.is_empty() {
             return Err(ConfigError("there must be a key".into()));
         }
-        if [config.upgrade_time, config.visible_after, config.timestamp_window].iter().any(|time| *time > MAX_DURATION) {
+        if [config.upgrade_time, config.visible_after, config.timestamp_window].iter().any(|time| *time > MAX_DURATION)
+        {
             return Err(ConfigError("a duration is at most a year".into()));
         }
         let Config { upgrade_time, visible_after, while_invisible, .. } = config;

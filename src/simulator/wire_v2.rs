@@ -9,14 +9,19 @@ use serde_json::{Value, json};
 
 use super::auth_v2::{Denied, Signed};
 use super::catalogue::{self, PRODUCTS, Region};
+use super::deal::{Deal, DealStatus};
 use super::faults::Call;
+use super::instance::{Status, View};
 use super::ledger::{Code, Refused};
-use super::state::{Deal, DealStatus, OrderBy, Query, Refusal, Status, View};
+use super::list::{OrderBy, Query};
+use super::state::Refusal;
 use super::{Twist, World};
 
 pub(super) const PATH: &str = "/v2/index.php";
 
-const ACTIONS: [(&str, fn(&Request, &mut Scene<'_>) -> Result<Value, Failure>); 6] = [
+type Action = fn(&Request, &mut Scene<'_>) -> Result<Value, Failure>;
+
+const ACTIONS: [(&str, Action); 6] = [
     ("DescribeRedis", describe_redis),
     ("DescribeRedisProduct", describe_redis_product),
     // The same, as the vendor's own command line spells it.
@@ -105,6 +110,7 @@ impl From<Refusal> for Failure {
             Refusal::NotSold(None) => failure(11063, "no size is sold in this zone for this type"),
             Refusal::NoGrowth(size) => failure(11057, format!("memSize must be greater than {size}")),
             Refusal::Busy(status) => failure(10702, format!("the instance is {}", status_desc(status))),
+            Refusal::Locked => failure(10702, "the instance is locked by another task"),
             Refusal::NoMoney { price, balance } => failure(100207, format!("{price} fen to pay, {balance} there")),
             Refusal::Unexplained => failure(6000, "unknown error"),
             Refusal::NoDeal => failure(11059, "no such deal"),
@@ -156,8 +162,7 @@ impl Request {
         let account = world.gate.admit(&signed, now)?;
         let region = self.get("Region").ok_or(failure(4000, "the common parameter Region is missing"))?;
         let region = catalogue::find_region(region).ok_or(failure(4000, "unknown Region"))?;
-        let (_, run) =
-            ACTIONS.iter().find(|(name, _)| *name == action).ok_or(failure(4000, "unknown Action"))?;
+        let (_, run) = ACTIONS.iter().find(|(name, _)| *name == action).ok_or(failure(4000, "unknown Action"))?;
         run(self, &mut Scene { world, account: &account, region, twist, now })
     }
 
