@@ -1,5 +1,6 @@
 //! `crs-operator simulate`: a stand-in for the cloud on loopback.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -103,7 +104,7 @@ pub async fn run(args: SimulateArgs) -> Result<(), String> {
     let (mut term, mut int) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
     let listener = TcpListener::bind(listen).await.map_err(|error| format!("can't listen on {listen}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    println!("http://{address}");
+    writeln!(std::io::stdout(), "http://{address}").map_err(|error| format!("can't write to stdout: {error}"))?;
     let shutdown = async move {
         tokio::select! { _ = term.recv() => (), _ = int.recv() => () }
     };
@@ -139,4 +140,64 @@ fn config(args: SimulateArgs) -> Result<Config, String> {
 fn read_instances(file: &Path) -> Result<Vec<NewInstance>, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("can't read {}: {error}", file.display()))?;
     serde_saphyr::from_str(&text).map_err(|error| format!("{} is no list of instances: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: SimulateArgs,
+    }
+
+    fn parse(flags: &[&str]) -> Result<Config, String> {
+        let flags = std::iter::once(&"simulate").chain(flags);
+        config(Program::try_parse_from(flags).map_err(|error| error.to_string())?.args)
+    }
+
+    fn keys(flags: &[&str]) -> Vec<(String, String, Option<String>)> {
+        parse(flags).unwrap().keys.into_iter().map(|key| (key.id, key.secret, key.token)).collect()
+    }
+
+    #[test]
+    fn keys_come_in_their_order_and_there_is_always_one() {
+        let key = |id: &str, secret: &str, token: Option<&str>| (id.into(), secret.into(), token.map(Into::into));
+        assert_eq!(keys(&[]), [key("AKIDSIMULATOR", "simulated-secret-key", None)]);
+        assert_eq!(
+            keys(&["--key", "a:b", "--key", "c:d:e:f", "--secret-id", "g", "--secret-key", "h"]),
+            [key("g", "h", None), key("a", "b", None), key("c", "d", Some("e:f"))]
+        );
+        for wrong in
+            [&["--key", "a"][..], &["--key", "a:"], &["--key", ":b"], &["--key", "a:b:"], &["--secret-id", "a"]]
+        {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn counted_instances_come_before_those_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let yaml =
+            "- {redisId: crs-x, memSize: 2048, status: -2, region: ap-shanghai, account: a, zoneId: 300001, typeId: 2}";
+        std::fs::write(&file, yaml).unwrap();
+        let path = file.path().to_str().unwrap();
+        let instances = parse(&["--count", "2", "--instances", path]).unwrap().instances;
+        let ids: Vec<_> = instances.iter().map(|instance| (instance.redis_id.as_str(), instance.mem_size)).collect();
+        assert_eq!(ids, [("crs-00000001", 1024), ("crs-00000002", 1024), ("crs-x", 2048)]);
+        assert_eq!((instances[2].status, instances[2].region.as_str()), (-2, "ap-shanghai"));
+        std::fs::write(&file, "- {redisId: crs-x, memsize: 2048}").unwrap();
+        assert!(parse(&["--instances", path]).unwrap_err().contains("memsize"), "a misspelt field is named");
+    }
+
+    #[test]
+    fn durations_have_units_and_only_loopback_is_taken() {
+        assert_eq!(parse(&["--upgrade-time", "500ms"]).unwrap().upgrade_time, Duration::from_millis(500));
+        assert!(parse(&["--upgrade-time", "5"]).is_err());
+        assert!(parse(&["--listen", "0.0.0.0:80"]).is_err());
+        assert!(parse(&["--listen", "[::1]:80"]).is_ok());
+    }
 }

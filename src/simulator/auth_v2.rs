@@ -148,8 +148,14 @@ impl Nonces {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// For tests of what comes after the signature.
+    pub fn sign(secret: &str, request: &Signed<'_>) -> String {
+        let mac = <Hmac<Sha1> as KeyInit>::new_from_slice(secret.as_bytes()).unwrap().chain_update(request.text());
+        BASE64.encode(mac.finalize().into_bytes())
+    }
 
     const SECRET: &str = "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE";
     const TIME: i64 = 1_465_185_768;
@@ -226,12 +232,8 @@ mod tests {
 
     #[test]
     fn any_other_spelling_of_the_method_means_hmac_sha1() {
-        let sign = |text: &str| {
-            let mac = <Hmac<Sha1> as KeyInit>::new_from_slice(SECRET.as_bytes()).unwrap().chain_update(text);
-            BASE64.encode(mac.finalize().into_bytes())
-        };
         let mut parameters = parameters(&[("SignatureMethod", "HMACSHA256")]);
-        let signature = sign(&sha1(&parameters).text());
+        let signature = sign(SECRET, &sha1(&parameters));
         parameters.insert("Signature".into(), signature);
         assert_eq!(code(&mut gate(None), &sha1(&parameters), TIME), Ok(()));
     }

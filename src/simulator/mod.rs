@@ -349,3 +349,6 @@ fn oversized(answer: String) -> Response {
     let body = stream::once(async { Bytes::from(answer) }).chain(padding).map(Ok::<_, io::Error>);
     ([(CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

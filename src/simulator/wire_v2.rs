@@ -375,3 +375,6 @@ fn upgrade_redis(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Fail
     let deal = scene.world.cloud.order(account, region, &id, size, twist.deal_fails, now)?;
     Ok(json!({"code": "0", "message": "", "codeDesc": "Success", "data": {"dealId": deal.id.to_string()}}))
 }
+
+#[cfg(test)]
+mod tests;
