@@ -104,7 +104,8 @@ impl Actor {
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
                 }
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {
-                    self.advance(subject, &mut entries, &entry, Outcome::Settled { phase, at, evidence, error }).await?;
+                    self.advance(subject, &mut entries, &entry, Outcome::Settled { phase, at, evidence, error })
+                        .await?;
                     self.book.prune(&entries, at).await;
                 }
                 _ => return Ok(Done { entries, seen, decision }),
@@ -206,7 +207,13 @@ impl Actor {
         let sent = self.calls.upgrade(&caller, permit).await;
         match &sent {
             Ok(Dated { value, .. }) => {
-                tracing::info!(entry = name, deal_id = value.deal_id, from = entry.spec.from, to = entry.spec.to, "the cloud accepted the order");
+                tracing::info!(
+                    entry = name,
+                    deal_id = value.deal_id,
+                    from = entry.spec.from,
+                    to = entry.spec.to,
+                    "the cloud accepted the order"
+                );
             }
             Err(error) => tracing::warn!(entry = name, %error, "the order was not accepted"),
         }
@@ -265,7 +272,9 @@ impl Actor {
             Ok(Ok(Dated { value: Some(range), .. })) => {
                 format!("Sizes sold for this instance: {} to {} MB, in steps of 1024.", range.min, range.max)
             }
-            Ok(Ok(Dated { value: None, .. })) => "No other size is sold for an instance of this type in this zone.".into(),
+            Ok(Ok(Dated { value: None, .. })) => {
+                "No other size is sold for an instance of this type in this zone.".into()
+            }
             _ => "The sizes sold for this instance can't be asked for now.".into(),
         }
     }

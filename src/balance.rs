@@ -54,7 +54,8 @@ impl Balances {
     /// An order was refused for the balance.
     pub fn refused(&self, account: &Account) {
         let mut low = self.lock();
-        let low = low.entry(account.clone()).or_insert_with(|| Low { until: Instant::now(), times: 0, waiting: Vec::new() });
+        let low =
+            low.entry(account.clone()).or_insert_with(|| Low { until: Instant::now(), times: 0, waiting: Vec::new() });
         low.until = Instant::now() + self.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
         low.times += 1;
     }

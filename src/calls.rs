@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Caller, Cloud, CloudError, DealState, Dated, ErrorKind, Instance, Page, SizeRange, limits::Limits,
+        Accepted, Caller, Cloud, CloudError, Dated, DealState, ErrorKind, Instance, Page, SizeRange, limits::Limits,
     },
     telemetry::Metrics,
 };
@@ -40,9 +40,14 @@ impl Calls {
         Self { cloud, limits: Arc::new(limits), metrics }
     }
 
+    /// How far the cloud's clock is ahead of this machine's.
+    pub fn clock_offset(&self) -> Option<SignedDuration> {
+        self.cloud.clock_offset()
+    }
+
     /// The cloud's time, as far as known.
     pub fn now(&self) -> Timestamp {
-        let offset = self.cloud.clock_offset().unwrap_or_default();
+        let offset = self.clock_offset().unwrap_or_default();
         let here = Timestamp::now();
         here.checked_add(offset).unwrap_or(here)
     }
@@ -104,19 +109,14 @@ impl Calls {
         if let Some(offset) = self.cloud.clock_offset() {
             self.metrics.clock_offset(offset.as_secs_f64());
         }
-        match &result {
-            Err(error) if is_overload(error) => self.limits.slow_down(caller),
-            _ => self.limits.recovered(caller),
+        if let Some(pause) = self.limits.learn(caller, &result) {
+            tracing::warn!(
+                action,
+                region = caller.region,
+                ?pause,
+                "the cloud is in trouble, or asks us to slow down: this account and region pause"
+            );
         }
         result
-    }
-}
-
-/// The cloud is in trouble, or asks us to slow down: all calls of that account and region wait.
-fn is_overload(error: &CloudError) -> bool {
-    match error.kind {
-        ErrorKind::Code => matches!(error.code, Some(4400 | 6000..=6999)),
-        ErrorKind::NoAnswer => error.code_desc != "Doubtful",
-        ErrorKind::NotSent => false,
     }
 }

@@ -97,23 +97,12 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
     use super::*;
-    use crate::api::{Mode, RedisInstanceSpec, SecretRef};
+    use crate::api::testing;
 
     fn instance(name: &str, uid: &str, created: i64) -> RedisInstance {
-        let spec = RedisInstanceSpec {
-            redis_id: "crs-1".into(),
-            region: "gz".into(),
-            mem_size: 1024,
-            credentials_secret_ref: SecretRef { name: "qcloud".into() },
-            mode: Mode::Enforce,
-        };
-        let mut instance = RedisInstance::new(name, spec);
-        instance.metadata.namespace = Some("shop".into());
-        instance.metadata.uid = Some(uid.into());
-        instance.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
+        let mut instance = testing::instance(name, uid, 1024);
+        instance.metadata.creation_timestamp = Some(testing::at(created));
         instance
     }
 
@@ -148,7 +137,11 @@ mod tests {
         let (old, young) = (instance("old", "a", 10), instance("young", "b", 20));
         claims.insert(&old);
         claims.insert(&young);
-        assert_eq!(claims.insert(&instance("old", "c", 30)).len(), 1, "made again under its name, it is the younger one");
+        assert_eq!(
+            claims.insert(&instance("old", "c", 30)).len(),
+            1,
+            "made again under its name, it is the younger one"
+        );
         assert_eq!(claims.other_owner(&young), None);
         assert_eq!(claims.remove("crs-1", &ObjectRef::from_obj(&young)).len(), 1);
         assert_eq!(claims.of("crs-1").len(), 1);

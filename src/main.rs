@@ -1,2 +1,6 @@
-use kube::CustomResourceExt;
-fn main(){ for c in [crs_operator::api::RedisInstance::crd(), crs_operator::api::RedisUpgrade::crd()] { println!("---\n{}", serde_saphyr::to_string(&c).unwrap()); } }
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    crs_operator::cli::main().await
+}

@@ -244,9 +244,11 @@ impl Reader {
             };
             if !same {
                 let state = lock(&self.state);
-                let theirs = state.rows.values().flat_map(|row| &row.watchers).filter(|(object, secret)| {
-                    object.namespace.as_deref() == Some(&namespace) && **secret == name
-                });
+                let theirs = state
+                    .rows
+                    .values()
+                    .flat_map(|row| &row.watchers)
+                    .filter(|(object, secret)| object.namespace.as_deref() == Some(&namespace) && **secret == name);
                 shared.wakes.wake(theirs.map(|(object, _)| object.clone()));
             }
         }

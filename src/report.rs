@@ -73,10 +73,9 @@ impl Reporter {
     }
 
     fn announce_stall(&self, instance: &RedisInstance, before: &RedisInstanceStatus, verdict: &Verdict) {
-        let known = before
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "Stalled" && condition.status == "True" && condition.reason == verdict.reason);
+        let known = before.conditions.iter().any(|condition| {
+            condition.type_ == "Stalled" && condition.status == "True" && condition.reason == verdict.reason
+        });
         if verdict.health == Health::Stalled && !known {
             self.event(instance, "Warning", &verdict.reason, "Stalled", &verdict.message, None);
         }
@@ -91,10 +90,21 @@ impl Reporter {
             Phase::Written => (
                 "Normal",
                 "UpgradeWritten",
-                format!("{name}: ordering {} → {} MB. Connections are cut for seconds at the end of the upgrade.", spec.from, spec.to),
+                format!(
+                    "{name}: ordering {} → {} MB. Connections are cut for seconds at the end of the upgrade.",
+                    spec.from, spec.to
+                ),
             ),
-            Phase::Placed => ("Normal", "UpgradePlaced", format!("{name}: the cloud accepted {} → {} MB, deal {deal}.", spec.from, spec.to)),
-            Phase::Fulfilled => ("Normal", "UpgradeFulfilled", format!("{name}: {} → {} MB done, deal {deal}. {evidence}", spec.from, spec.to)),
+            Phase::Placed => (
+                "Normal",
+                "UpgradePlaced",
+                format!("{name}: the cloud accepted {} → {} MB, deal {deal}.", spec.from, spec.to),
+            ),
+            Phase::Fulfilled => (
+                "Normal",
+                "UpgradeFulfilled",
+                format!("{name}: {} → {} MB done, deal {deal}. {evidence}", spec.from, spec.to),
+            ),
             Phase::Failed => ("Warning", "UpgradeFailed", format!("{name}: {evidence}")),
             Phase::Refused => ("Warning", "UpgradeRefused", format!("{name}: {evidence}")),
             Phase::Abandoned => ("Warning", "UpgradeAbandoned", format!("{name}: {evidence}")),
@@ -104,7 +114,15 @@ impl Reporter {
     }
 
     /// Sends an Event, in the background. `id`: what makes it one and the same.
-    pub fn event(&self, instance: &RedisInstance, type_: &str, reason: &str, action: &str, note: &str, id: Option<String>) {
+    pub fn event(
+        &self,
+        instance: &RedisInstance,
+        type_: &str,
+        reason: &str,
+        action: &str,
+        note: &str,
+        id: Option<String>,
+    ) {
         let namespace = instance.namespace().unwrap_or_default();
         let now = Timestamp::now();
         let unique = id.unwrap_or_else(|| format!("{:x}", now.as_nanosecond()));
@@ -130,7 +148,9 @@ impl Reporter {
             match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-                Ok(Err(error)) => tracing::warn!(namespace, name, reason = event.reason, %error, "an Event could not be sent"),
+                Ok(Err(error)) => {
+                    tracing::warn!(namespace, name, reason = event.reason, %error, "an Event could not be sent")
+                }
                 Err(_) => tracing::warn!(namespace, name, reason = event.reason, "an Event could not be sent in time"),
             }
         });
@@ -159,10 +179,8 @@ fn status(
         Seen::Absent(_) => (None, None),
         _ => (before.mem_size, before.instance_status),
     };
-    let accepted = entries
-        .iter()
-        .rev()
-        .find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
+    let accepted =
+        entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
     RedisInstanceStatus {
         observed_generation: instance.metadata.generation,
         mem_size,
@@ -210,8 +228,10 @@ fn conditions(before: &[Condition], generation: Option<i64>, verdict: &Verdict, 
             reason: word(&verdict.reason),
             message: bounded(&verdict.message),
             // Whole seconds, as the API server keeps them: else a status would never equal itself.
-            last_transition_time: since
-                .map_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now)), |condition| condition.last_transition_time.clone()),
+            last_transition_time: since.map_or_else(
+                || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+                |condition| condition.last_transition_time.clone(),
+            ),
         }
     })
     .collect()

@@ -82,7 +82,8 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
 fn parse(secret: &Secret) -> Result<Keys, String> {
     let field = |key: &str| -> Result<Option<String>, String> {
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes.0).map_err(|_| format!("{key} is not UTF-8 text: store it again."))?.trim();
+        let text =
+            std::str::from_utf8(&bytes.0).map_err(|_| format!("{key} is not UTF-8 text: store it again."))?.trim();
         if text.chars().any(|char| char.is_control() || char.is_whitespace()) {
             return Err(format!("{key} has a space or control character inside: store it again."));
         }
@@ -125,7 +126,10 @@ mod tests {
             (vec![("secretId", &b"AKID1"[..])], "secretKey is missing or empty: add it."),
             (vec![("secretId", b" "), ("secretKey", b"hunter2")], "secretId is missing or empty: add it."),
             (vec![("secretId", b"AKID1"), ("secretKey", b"\xff\xfe")], "secretKey is not UTF-8 text: store it again."),
-            (vec![("secretId", b"AKID1"), ("secretKey", b"hun ter2")], "secretKey has a space or control character inside: store it again."),
+            (
+                vec![("secretId", b"AKID1"), ("secretKey", b"hun ter2")],
+                "secretKey has a space or control character inside: store it again.",
+            ),
         ] {
             assert_eq!(parse(&secret(&fields)).unwrap_err(), problem);
         }

@@ -93,8 +93,17 @@ impl Default for Metrics {
             registry: Registry::default(),
         };
         registry.register("reconcile", "Reconciles, by result", metrics.reconciles.clone());
-        registry.register_with_unit("reconcile_duration", "Time of a reconcile", Unit::Seconds, metrics.reconcile_duration.clone());
-        registry.register("cloud_requests", "Calls of the cloud, by action and error code (0: none)", metrics.cloud_requests.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time of a reconcile",
+            Unit::Seconds,
+            metrics.reconcile_duration.clone(),
+        );
+        registry.register(
+            "cloud_requests",
+            "Calls of the cloud, by action and error code (0: none)",
+            metrics.cloud_requests.clone(),
+        );
         registry.register_with_unit(
             "cloud_request_duration",
             "Time of a call of the cloud",

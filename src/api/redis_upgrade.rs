@@ -28,9 +28,25 @@ pub const REDIS_ID_LABEL: &str = "crs.qcloud.com/redis-id";
     printcolumn(name = "From", type_ = "integer", json_path = ".spec.from", description = "Size before, MB"),
     printcolumn(name = "To", type_ = "integer", json_path = ".spec.to", description = "Size ordered, MB"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Deal", type_ = "string", json_path = ".status.dealId", description = "The cloud's number of the order"),
-    printcolumn(name = "For", type_ = "string", json_path = ".spec.instanceRef.path", description = "Namespace and name of the RedisInstance that asked for it"),
-    printcolumn(name = "Evidence", type_ = "string", json_path = ".status.evidence", priority = 1, description = "Why it has this phase"),
+    printcolumn(
+        name = "Deal",
+        type_ = "string",
+        json_path = ".status.dealId",
+        description = "The cloud's number of the order"
+    ),
+    printcolumn(
+        name = "For",
+        type_ = "string",
+        json_path = ".spec.instanceRef.path",
+        description = "Namespace and name of the RedisInstance that asked for it"
+    ),
+    printcolumn(
+        name = "Evidence",
+        type_ = "string",
+        json_path = ".status.evidence",
+        priority = 1,
+        description = "Why it has this phase"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

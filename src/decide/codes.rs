@@ -40,7 +40,8 @@ pub fn is_plain_refusal(error: &CloudError) -> bool {
             error.code,
             Some(
                 10701 | 10702 | 10703 | 11057 | 11063 | 100_207 // of UpgradeRedis itself (239/5328)
-                    | 4000 | 4100..=4110 | 4300 | 4400 | 4600 // refused before it was looked at
+                    | 4000 | 4100
+                    ..=4110 | 4300 | 4400 | 4600 // refused before it was looked at
                     | 5000 | 5200 | 5300 | 5500 // no such resource, can't be bought, not enough money, not qualified
             )
         )

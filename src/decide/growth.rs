@@ -23,7 +23,8 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
         .or_else(|| refused(policy, situation, look_at))
         .or_else(|| balance_low(situation));
     hold.unwrap_or_else(|| {
-        let ordering = Verdict::reconciling("Ordering", format!("The instance has {size} MB, {desired} are declared: ordering."));
+        let ordering =
+            Verdict::reconciling("Ordering", format!("The instance has {size} MB, {desired} are declared: ordering."));
         Decision::step(Step::Order { from: size, to: desired }, ordering)
     })
 }
@@ -48,7 +49,9 @@ fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: 
     let sure_after = later(settled_at(paid), policy.lag);
     let name = paid.name_any();
     if look_at <= sure_after {
-        let message = format!("{name} was fulfilled, and the cloud still shows the {size} MB of before: it is looked at again after {sure_after}.");
+        let message = format!(
+            "{name} was fulfilled, and the cloud still shows the {size} MB of before: it is looked at again after {sure_after}."
+        );
         return Some(Decision::rest(Verdict::reconciling("Upgrading", message)).active().again_after(sure_after));
     }
     let message = format!(
@@ -69,13 +72,15 @@ fn failed_too_often(policy: &Policy, situation: &Situation<'_>, look_at: Timesta
     let error = newest.outcome().error;
     let reason = error.as_ref().map_or("UpgradeFailed", |error| error.code_desc.as_str()).to_owned();
     let told = |verdict: Verdict| Verdict { error: error.clone(), ..verdict };
-    let what = error.as_ref().map_or_else(|| format!("{} has failed.", newest.name_any()), |error| error.message.clone());
+    let what =
+        error.as_ref().map_or_else(|| format!("{} has failed.", newest.name_any()), |error| error.message.clone());
     if reason == "SizeNotSeen" || failed.len() >= PATIENCE {
         let message = format!("{what} It isn't tried again by itself: ask the cloud's support. {}", go_on(newest));
         return Some(Decision::rest(told(Verdict::stalled(&reason, message))));
     }
     let retry_after = later(settled_at(newest), policy.backoff(failed.len()));
-    let asked = situation.requested_at().is_some_and(|asked| newest.spec.instance_ref.requested_at.as_deref() != Some(asked));
+    let asked =
+        situation.requested_at().is_some_and(|asked| newest.spec.instance_ref.requested_at.as_deref() != Some(asked));
     if look_at > retry_after || asked {
         return None;
     }
@@ -138,13 +143,17 @@ fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Op
         codes::Retry::WhenPaid => waits(Verdict::stalled, name),
         codes::Retry::Later => waits(Verdict::reconciling, "RateLimited"),
         codes::Retry::WithAnotherSecret => {
-            let message = format!("The cloud refuses an order with the key of Secret {}: {said} Correct the Secret.", situation.secret());
+            let message = format!(
+                "The cloud refuses an order with the key of Secret {}: {said} Correct the Secret.",
+                situation.secret()
+            );
             (newest.spec.instance_ref.secret_version.as_deref() == situation.secret_version)
                 .then(|| told(Verdict::stalled("AuthFailure", message)))
         }
-        codes::Retry::WhenAsked => {
-            Some(told(Verdict::stalled(name, format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."))))
-        }
+        codes::Retry::WhenAsked => Some(told(Verdict::stalled(
+            name,
+            format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."),
+        ))),
     }
 }
 

@@ -15,10 +15,11 @@ use kube::ResourceExt;
 
 use crate::{
     api::{Failure, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
-    cloud::{CloudError, DealState, Dated, Instance, InstanceState},
+    cloud::{CloudError, Dated, DealState, Instance, InstanceState},
 };
 
 pub use codes::{is_balance, is_plain_refusal};
+pub use growth::NEVER_SENT;
 
 /// Settings of the policy.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +92,18 @@ pub enum LookError {
     Cloud(CloudError),
 }
 
+impl LookFailure {
+    /// Somebody must act before a look can succeed.
+    pub fn is_final(&self) -> bool {
+        match &self.cause {
+            LookError::Credentials(_) => true,
+            LookError::Cloud(error) => {
+                matches!(codes::read_trouble(error), codes::ReadTrouble::Credentials | codes::ReadTrouble::Refused)
+            }
+        }
+    }
+}
+
 /// What to do, and what to tell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
@@ -147,7 +160,13 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
         ));
     }
     let look = match situation.seen {
-        Seen::NotYet => return Decision::rest(Verdict::new(Health::AsBefore, "Unseen", "Nobody has looked at the instance yet.".into())),
+        Seen::NotYet => {
+            return Decision::rest(Verdict::new(
+                Health::AsBefore,
+                "Unseen",
+                "Nobody has looked at the instance yet.".into(),
+            ));
+        }
         Seen::Failed(failure) => return failed(situation, failure),
         Seen::Absent(at) => Look { instance: None, at: *at },
         Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at },
@@ -222,12 +241,17 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
         return Verdict::ready("InSync", format!("The instance has the {size} MB declared."));
     }
     if situation.observes() {
-        return Verdict::ready("Observed", format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is done."));
+        return Verdict::ready(
+            "Observed",
+            format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is done."),
+        );
     }
     if situation.was_ready() {
         return Verdict::ready(
             "LargerThanDeclared",
-            format!("The instance was made larger elsewhere: it has {size} MB, {desired} are declared. Declare memSize: {size} to keep the manifest true."),
+            format!(
+                "The instance was made larger elsewhere: it has {size} MB, {desired} are declared. Declare memSize: {size} to keep the manifest true."
+            ),
         );
     }
     situation.found(
@@ -240,7 +264,9 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
 /// The instance could not be looked at.
 fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
     let error = match &failure.cause {
-        LookError::Credentials(message) => return Decision::rest(Verdict::stalled("CredentialsMissing", message.clone())),
+        LookError::Credentials(message) => {
+            return Decision::rest(Verdict::stalled("CredentialsMissing", message.clone()));
+        }
         LookError::Cloud(error) => error,
     };
     let told = |health, reason: &str, message: String| {
@@ -253,7 +279,9 @@ fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
             "AuthFailure",
             format!("The cloud refuses the key of Secret {}: {error} Correct the Secret.", situation.secret()),
         ),
-        codes::ReadTrouble::Refused => told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}")),
+        codes::ReadTrouble::Refused => {
+            told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}"))
+        }
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !failure.lasting => {
             let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
@@ -263,12 +291,18 @@ fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
         codes::ReadTrouble::Clock => told(
             Health::Stalled,
             "ClockSkew",
-            format!("The cloud refuses the time of our requests, though they follow its own: {error} Check --request-lifetime, and the cloud's clocks."),
+            format!(
+                "The cloud refuses the time of our requests, though they follow its own: {error} Check --request-lifetime, and the cloud's clocks."
+            ),
         ),
-        codes::ReadTrouble::Throttled => {
-            told(Health::Unknown, "RateLimited", format!("The cloud asks us to slow down: {error} Lower --cloud-rate if it lasts."))
+        codes::ReadTrouble::Throttled => told(
+            Health::Unknown,
+            "RateLimited",
+            format!("The cloud asks us to slow down: {error} Lower --cloud-rate if it lasts."),
+        ),
+        codes::ReadTrouble::Unavailable => {
+            told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {error} It is asked again."))
         }
-        codes::ReadTrouble::Unavailable => told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {error} It is asked again.")),
     }
 }
 
@@ -308,7 +342,8 @@ impl<'a> Situation<'a> {
                 && match ready.status.as_str() {
                     "True" => true,
                     "Unknown" => {
-                        status.mem_size >= Some(self.desired()) && status.last_error.as_ref().is_none_or(|error| error.code != Some(11057))
+                        status.mem_size >= Some(self.desired())
+                            && status.last_error.as_ref().is_none_or(|error| error.code != Some(11057))
                     }
                     _ => false,
                 }
@@ -335,7 +370,9 @@ impl<'a> Situation<'a> {
     /// When this failure first happened: as the status has it, else now.
     fn first_time(&self, code: Option<i64>, name: &str) -> Time {
         let before = self.instance.status.as_ref().and_then(|status| status.last_error.as_ref());
-        before.filter(|before| before.code == code && before.code_desc == name).map_or(Time(self.now), |before| before.time.clone())
+        before
+            .filter(|before| before.code == code && before.code_desc == name)
+            .map_or(Time(self.now), |before| before.time.clone())
     }
 }
 

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, size_is_there};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
-    cloud::{DealState, Dated, InstanceState},
+    cloud::{Dated, DealState, InstanceState},
 };
 
 /// An order whose answer is this late is worth a word.
@@ -31,10 +31,18 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             let (phase, evidence) = if size >= to {
                 (Phase::Fulfilled, format!("No acceptance was recorded, but {seen}: the {to} MB ordered are there."))
             } else {
-                (Phase::Abandoned, format!("{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more."))
+                (
+                    Phase::Abandoned,
+                    format!(
+                        "{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more."
+                    ),
+                )
             };
             let told = unknown(entry, dead_after);
-            Decision::step(Step::Settle { entry: name, phase, at: look.at, evidence, error: entry.outcome().error }, told)
+            Decision::step(
+                Step::Settle { entry: name, phase, at: look.at, evidence, error: entry.outcome().error },
+                told,
+            )
         }
         Some(size) if size >= situation.desired() => {
             Decision::rest(size_is_there(situation, size)).again_after(dead_after)
@@ -50,7 +58,9 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
     let error = entry.outcome().error;
-    let cause = error.as_ref().map_or("no answer was recorded".to_owned(), |error| format!("{}: {}", error.code_desc, error.message));
+    let cause = error
+        .as_ref()
+        .map_or("no answer was recorded".to_owned(), |error| format!("{}: {}", error.code_desc, error.message));
     let message = format!(
         "It isn't known whether the cloud took the order {} of {} MB ({cause}). Nothing else is ordered until a look after {dead_after} settles it.",
         entry.name_any(),
@@ -71,7 +81,10 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
     match look.running_size() {
         Some(size) if size >= to => {
             let evidence = format!("{}: the {to} MB ordered are there.", look.describe());
-            return Decision::step(Step::Settle { entry: name, phase: Phase::Fulfilled, at: look.at, evidence, error: None }, upgrading);
+            return Decision::step(
+                Step::Settle { entry: name, phase: Phase::Fulfilled, at: look.at, evidence, error: None },
+                upgrading,
+            );
         }
         None => return not_running_yet(situation, look, upgrading),
         Some(_) => {}
@@ -88,7 +101,8 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
         Step::Settle { entry: name.clone(), phase: Phase::Failed, at: look.at, evidence, error: Some(error) }
     };
     if let Some(Dated { value: Some(DealState::Failed(status)), at }) = situation.deal {
-        let evidence = format!("Deal {deal_id} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
+        let evidence =
+            format!("Deal {deal_id} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
         return Decision::step(failed("UpgradeFailed", evidence), upgrading);
     }
     let delivered = situation.deal.filter(|deal| deal.value == Some(DealState::Delivered));
