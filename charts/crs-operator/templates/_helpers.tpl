@@ -17,8 +17,8 @@
 {{- end }}
 
 {{- define "crs-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "crs-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "crs-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "crs-operator.labels" -}}
@@ -47,6 +47,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "crs-operator.roleSubject" -}}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "crs-operator.serviceAccountName" . }}
-    namespace: {{ .Release.Namespace }}
+    name: {{ include "crs-operator.serviceAccountName" . | quote }}
+    namespace: {{ .Release.Namespace | quote }}
 {{- end }}
