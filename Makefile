@@ -1,0 +1,39 @@
+# The two commands to know: `make demo` and `make test`. Rust, Go and make are all that they need; the first time they build a
+# control plane from source (minutes), which is then kept.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test assets generate lint needs-cargo needs-go
+
+CARGO_DENY := 0.20.2
+
+help: ## Says what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: needs-cargo needs-go ## The operator at work, on a real API server and a simulated cloud. KEEP=1 leaves all running
+	@tools/demo
+
+test: needs-cargo needs-go ## All checks
+	@assets=$$(tools/assets helm | tail -n 1); \
+	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked
+
+assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
+	@tools/assets
+
+generate: needs-cargo ## Makes again what is generated: crds/, and what is made of them and of the chart
+	@tools/generate
+
+lint: needs-cargo ## rustfmt, clippy, cargo-deny
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
+	cargo deny check bans licenses sources
+
+# What is missing is said at once, not after ten minutes of building something else. KUBEBUILDER_ASSETS makes Go unnecessary.
+needs-cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with https://rustup.rs" >&2; exit 1; }
+
+needs-go:
+	@[ -n "$${KUBEBUILDER_ASSETS:-}" ] || command -v go >/dev/null || \
+	  { echo "go is missing: Go 1.26 or newer builds the API server and etcd (https://go.dev/doc/install)" >&2; exit 1; }

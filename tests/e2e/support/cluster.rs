@@ -1,0 +1,160 @@
+//! A real kube-apiserver and etcd, and kubectl.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::children::{self, RUN_DIR};
+
+/// A control plane with the CRDs installed. Ends with this process, or when dropped.
+pub struct Cluster {
+    process: process::Child,
+    dir: PathBuf,
+}
+
+/// What kubectl said.
+#[derive(Debug)]
+pub struct Kubectl {
+    pub ok: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Cluster {
+    /// The one that the tests share. Everything in it is by namespace.
+    pub async fn shared() -> &'static Cluster {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED.get_or_init(Cluster::start).await
+    }
+
+    /// One of one's own, for who takes it apart.
+    pub async fn start() -> Cluster {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have done it
+        let dir = RUN_DIR.join(format!("control-plane-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+        let log = dir.with_extension("log");
+        // It is not on the reaper's list: it ends, with its two servers, when its stdin does.
+        let mut process = Command::new(repository().join("tools/control-plane"))
+            .arg(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("tools/control-plane starts");
+        let mut ready = String::new();
+        let stdout = process.stdout.as_mut().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut ready).expect("its output can be read");
+        assert!(ready.starts_with("ready "), "no control plane:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+
+        let cluster = Cluster { process, dir };
+        let crds = repository().join("crds");
+        cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await.expect("the CRDs are accepted");
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are served");
+        cluster
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("kubeconfig")
+    }
+
+    /// Sends a signal to `etcd` or `kube-apiserver`. One that it ends is started again.
+    pub fn signal(&self, server: &str, name: &str) {
+        let pid = std::fs::read_to_string(self.dir.join(server).with_extension("pid")).expect("it runs");
+        children::signal(&pid, name);
+    }
+
+    /// Ends `etcd` or `kube-apiserver`, and keeps it down until `bring_back`.
+    pub fn take_away(&self, server: &str) {
+        File::create(self.dir.join(server).with_extension("hold")).expect("a file");
+        self.signal(server, "KILL");
+    }
+
+    pub fn bring_back(&self, server: &str) {
+        std::fs::remove_file(self.dir.join(server).with_extension("hold")).expect("it was taken away");
+    }
+
+    pub async fn kubectl(&self, arguments: &[&str]) -> Kubectl {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// kubectl with something on its stdin.
+    pub async fn kubectl_with(&self, arguments: &[&str], stdin: &str) -> Kubectl {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).env("PATH", path_with_assets());
+        let stdin = stdin.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut child = command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("kubectl is there or gets built");
+            // One that failed early doesn't read its stdin: what it says tells more than the error of the write.
+            let _ = child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes());
+            let output = child.wait_with_output().expect("kubectl ends");
+            Kubectl {
+                ok: output.status.success(),
+                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            }
+        })
+        .await
+        .expect("the wait for kubectl does not panic")
+    }
+
+    /// The objects of a kind of ours in a namespace, as the API server has them.
+    pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
+        let api = Api::<DynamicObject>::namespaced_with(self.client().await, namespace, &resource);
+        let list = api.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("list {kind}: {error}"));
+        list.items.iter().map(|object| serde_json::to_value(object).expect("it came as JSON")).collect()
+    }
+
+    /// A client for this test: one must not outlive the runtime that it was made in.
+    pub async fn client(&self) -> kube::Client {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("a config");
+        kube::Client::try_from(config).expect("a client")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+impl Kubectl {
+    /// Its stdout; it must have succeeded.
+    #[track_caller]
+    pub fn expect(self, what: &str) -> String {
+        assert!(self.ok, "{what}: kubectl said: {}{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Its stderr; it must have failed.
+    #[track_caller]
+    pub fn expect_refusal(self, what: &str) -> String {
+        assert!(!self.ok, "{what}: kubectl succeeded: {}", self.stdout);
+        self.stderr
+    }
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `make test` says where the assets are; kubectl is among them when the machine has none.
+fn path_with_assets() -> OsString {
+    let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    env::join_paths(env::split_paths(&env::var_os("PATH").unwrap_or_default()).chain(assets)).expect("a PATH")
+}

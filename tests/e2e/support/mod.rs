@@ -1,0 +1,29 @@
+//! A real kube-apiserver and etcd, the simulated cloud, and the operator's own binary, with what a person would use to look at them.
+
+mod children;
+mod cloud;
+mod cluster;
+mod operator;
+mod world;
+
+use std::time::{Duration, Instant};
+
+pub use cloud::Simulator;
+pub use cluster::{Cluster, Kubectl};
+pub use operator::Operator;
+pub use world::{KEY, SECRET_ID, World, instance, reason, stalled_with};
+
+/// Longer than anything in these tests takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until `look` gives Ok; when that takes too long, says what was waited for and what was seen last.
+pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) if Instant::now() > deadline => panic!("waited {PATIENCE:?} for {what}; seen last: {seen}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What most tests need: namespaces of their own, a cloud of their own, and an operator for them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Cluster, Kubectl, Operator, Simulator, wait_for};
+
+pub const SECRET_ID: &str = "AKIDshopshopshopshop";
+pub const KEY: &str = "key-of-the-shop-nobody-may-see";
+/// Keys that must never appear in a log.
+pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
+
+pub struct World {
+    pub cluster: &'static Cluster,
+    pub cloud: Simulator,
+    pub namespace: String,
+    pub book_namespace: String,
+}
+
+impl World {
+    /// In a namespace called as the test, with a Secret `qcloud` that holds the key of the account whose instances
+    /// `crs-00000001` to `crs-00000008` are, all at 1024 MB.
+    pub async fn new(test: &str, simulator: &[&str]) -> World {
+        let cluster = Cluster::shared().await;
+        let key = format!("{SECRET_ID}:{KEY}");
+        let defaults = ["--key", &key, "--count", "8", "--timestamp-window", "3s", "--upgrade-time", "1s"];
+        let cloud = Simulator::start(test, &[&defaults, simulator].concat());
+        let world = World { cluster, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
+        for namespace in [&world.namespace, &world.book_namespace] {
+            cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
+        }
+        world.apply(secret("qcloud", SECRET_ID, KEY)).await.expect("a Secret");
+        world
+    }
+
+    /// An operator for this namespace. A test may start several.
+    pub fn operator(&self, arguments: &[&str]) -> Operator {
+        let own = ["--api-endpoint", self.cloud.url(), "--namespace", &self.namespace, "--book-namespace", &self.book_namespace];
+        Operator::start(&self.namespace, &self.cluster.kubeconfig(), &[&own, arguments].concat())
+    }
+
+    /// kubectl in this namespace.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Kubectl {
+        self.cluster.kubectl(&[&["-n", &self.namespace], arguments].concat()).await
+    }
+
+    pub async fn apply(&self, manifest: Value) -> Kubectl {
+        self.cluster.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], &manifest.to_string()).await
+    }
+
+    /// The RedisInstance as it is now.
+    pub async fn get(&self, name: &str) -> Value {
+        let all = self.cluster.list("RedisInstance", &self.namespace).await;
+        all.into_iter().find(|instance| instance["metadata"]["name"] == name).unwrap_or(Value::Null)
+    }
+
+    /// Waits until the RedisInstance is as `is` says, for its present generation.
+    pub async fn wait_until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        wait_for(&format!("{name} to be {what}"), async || {
+            let instance = self.get(name).await;
+            let current = instance["status"]["observedGeneration"] == instance["metadata"]["generation"];
+            if current && is(&instance) { Ok(instance) } else { Err(instance["status"].to_string()) }
+        })
+        .await
+    }
+
+    pub async fn wait_ready(&self, name: &str) -> Value {
+        self.wait_until(name, "Ready", |instance| condition(instance, "Ready") == "True").await
+    }
+
+    pub async fn wait_stalled(&self, name: &str, why: &str) -> Value {
+        self.wait_until(name, &format!("Stalled, {why}"), |instance| stalled_with(instance, why)).await
+    }
+
+    /// The book's entries for one instance, in order.
+    pub async fn book(&self, redis_id: &str) -> Vec<Value> {
+        let all = self.cluster.list("RedisUpgrade", &self.book_namespace).await;
+        let numbered: BTreeMap<u64, Value> = all
+            .into_iter()
+            .filter(|entry| entry["spec"]["redisId"] == redis_id)
+            .map(|entry| {
+                let name = entry["metadata"]["name"].as_str().expect("a name").to_owned();
+                let number = name.rsplit('-').next().and_then(|n| n.parse().ok());
+                (number.unwrap_or_else(|| panic!("{name} does not end in a number")), entry)
+            })
+            .collect();
+        numbered.into_values().collect()
+    }
+}
+
+/// A RedisInstance with the Secret `qcloud`.
+pub fn instance(name: &str, redis_id: &str, mem_size: i64) -> Value {
+    json!({
+        "apiVersion": "crs.qcloud.com/v1alpha1",
+        "kind": "RedisInstance",
+        "metadata": {"name": name},
+        "spec": {"redisId": redis_id, "region": "gz", "memSize": mem_size, "credentialsSecretRef": {"name": "qcloud"}},
+    })
+}
+
+pub fn secret(name: &str, id: &str, key: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": {"secretId": id, "secretKey": key},
+    })
+}
+
+/// The status of a condition: True, False, Unknown, or nothing when it is absent.
+pub fn condition<'a>(instance: &'a Value, kind: &str) -> &'a str {
+    find_condition(instance, kind)["status"].as_str().unwrap_or_default()
+}
+
+pub fn reason<'a>(instance: &'a Value, kind: &str) -> &'a str {
+    find_condition(instance, kind)["reason"].as_str().unwrap_or_default()
+}
+
+/// Stalled, and so not Ready, with this reason.
+pub fn stalled_with(instance: &Value, why: &str) -> bool {
+    condition(instance, "Stalled") == "True" && condition(instance, "Ready") == "False" && reason(instance, "Stalled") == why
+}
+
+fn find_condition<'a>(instance: &'a Value, kind: &str) -> &'a Value {
+    let conditions = instance["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+}
