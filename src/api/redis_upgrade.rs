@@ -1,5 +1,7 @@
 //! `RedisUpgrade`: one entry of the account book.
 
+#![allow(clippy::duplicated_attributes)] // clippy takes the types of two printer columns for one attribute
+
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

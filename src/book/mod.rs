@@ -15,7 +15,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
@@ -169,10 +169,12 @@ impl Book {
     /// A merge, so that fields which this version doesn't know stay; with the resourceVersion, so that nothing written meanwhile is lost.
     async fn patch_status(&self, entry: &RedisUpgrade, status: &RedisUpgradeStatus) -> Result<RedisUpgrade, Error> {
         let mut patch = json!({ "metadata": { "resourceVersion": entry.resource_version() }, "status": status });
-        for gone in [("error", status.error.is_none()), ("settledAt", status.settled_at.is_none())] {
-            if let (field, true) = gone {
-                patch["status"][field] = serde_json::Value::Null;
-            }
+        // A merge takes away only what is named as null.
+        if status.error.is_none() {
+            patch["status"]["error"] = Value::Null;
+        }
+        if status.settled_at.is_none() {
+            patch["status"]["settledAt"] = Value::Null;
         }
         let patched =
             within(self.api.patch_status(&entry.name_any(), &PatchParams::default(), &Patch::Merge(patch))).await?;
