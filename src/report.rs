@@ -158,7 +158,7 @@ impl Reporter {
 }
 
 /// The status that tells `verdict`.
-fn status(
+pub(crate) fn status(
     instance: &RedisInstance,
     entries: &[RedisUpgrade],
     seen: &Seen,

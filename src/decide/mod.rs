@@ -5,6 +5,8 @@
 
 mod codes;
 mod growth;
+#[cfg(test)]
+mod tests;
 mod unsettled;
 
 use std::time::Duration;
