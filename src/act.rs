@@ -13,7 +13,7 @@ use crate::{
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
     cloud::{Caller, CloudError, Dated, ErrorKind, Instance},
-    decide::{self, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
+    decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
     wakes::Wakes,
@@ -90,15 +90,16 @@ impl Actor {
                     entries.push(entry);
                     ordered = true;
                 }
-                Some(Step::AskDeal { deal_id, .. }) if deal.is_none() => {
-                    deal = match self.calls.deal(subject.caller, &deal_id).await {
-                        Ok(answer) => Some(answer),
+                Some(Step::AskDeal { deal_id, .. }) => {
+                    let answer = match self.calls.deal(subject.caller, &deal_id).await {
+                        Ok(answer) => answer,
                         Err(calls::Trouble::Wait(wait)) => return Err(Trouble::Wait(wait)),
                         Err(calls::Trouble::Cloud(error)) => {
                             tracing::warn!(redis_id, deal_id, %error, "the cloud could not be asked what became of a deal");
-                            Some(Dated { value: None, at: self.calls.now() })
+                            Dated { value: None, at: self.calls.now() }
                         }
                     };
+                    deal = Some(Deal { id: deal_id, state: answer.value, at: answer.at });
                 }
                 Some(Step::MarkDelivered { entry, at }) => {
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
@@ -120,7 +121,7 @@ impl Actor {
         subject: &'a Subject<'_>,
         entries: &'a [RedisUpgrade],
         seen: &'a Seen,
-        deal: Option<&'a Dated<Option<crate::cloud::DealState>>>,
+        deal: Option<&'a Deal>,
     ) -> Situation<'a> {
         Situation {
             instance: subject.instance,

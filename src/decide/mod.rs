@@ -58,14 +58,23 @@ pub struct Situation<'a> {
     /// The entries of the account book for this redisId, lowest number first.
     pub entries: &'a [RedisUpgrade],
     pub seen: &'a Seen,
-    /// What the cloud said of the deal of the entry that is Placed, if it was asked; `None` in it: it knows no such deal.
-    pub deal: Option<&'a Dated<Option<DealState>>>,
+    /// The deal that was asked for last, if one was.
+    pub deal: Option<&'a Deal>,
     /// resourceVersion of the Secret.
     pub secret_version: Option<&'a str>,
     /// The account's balance was too low for an order: none is tried before this moment.
     pub balance_low_until: Option<Timestamp>,
     /// The cloud's time, as far as known.
     pub now: Timestamp,
+}
+
+/// What the cloud said of a deal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deal {
+    pub id: String,
+    /// `None`: the cloud knows no such deal, or could not be asked.
+    pub state: Option<DealState>,
+    pub at: Timestamp,
 }
 
 /// What the cloud showed of an instance.

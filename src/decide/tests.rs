@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Decision, Health, LookError, LookFailure, Policy, Seen, Situation, Step, decide};
+use super::{Deal, Decision, Health, LookError, LookFailure, Policy, Seen, Situation, Step, decide};
 use crate::{
     api::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
@@ -32,7 +32,7 @@ struct Case {
     owner: Option<String>,
     entries: Vec<RedisUpgrade>,
     seen: Seen,
-    deal: Option<Dated<Option<DealState>>>,
+    deal: Option<Deal>,
     secret_version: String,
     balance_low_until: Option<Timestamp>,
     now: Timestamp,
@@ -110,9 +110,9 @@ impl Case {
         self
     }
 
-    /// The newest deal was asked for at that second.
+    /// Deal 4711 was asked for at that second.
     fn deal(self, state: Option<DealState>, second: i64) -> Self {
-        Self { deal: Some(Dated { value: state, at: at(second).0 }), ..self }
+        Self { deal: Some(Deal { id: "4711".into(), state, at: at(second).0 }), ..self }
     }
 
     fn annotated(mut self, key: &str, value: &str) -> Self {

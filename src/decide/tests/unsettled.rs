@@ -137,3 +137,17 @@ fn a_delivered_deal_is_noted_first_and_given_the_lag_to_show() {
     let late = case.runs(1024, SIGNED + 72 + LAG);
     assert_eq!(late.settles("crs-1-1"), (Phase::Failed, Some("SizeNotSeen".into())));
 }
+
+#[test]
+fn the_deal_of_one_accepted_order_says_nothing_about_another() {
+    let other = RedisUpgradeStatus { deal_id: Some("4712".into()), ..placed() };
+    for state in [DealState::Failed(6), DealState::Delivered, DealState::Pending(3)] {
+        let case = wants(2048)
+            .entry(1024, 2048, settled(Phase::Failed, SIGNED + 70))
+            .entry(1024, 2048, other.clone())
+            .runs(1024, SIGNED + 70)
+            .deal(Some(state), SIGNED + 70);
+        let ask = Some(Step::AskDeal { entry: "crs-1-2".into(), deal_id: "4712".into() });
+        assert_eq!(case.decide().step, ask);
+    }
+}
