@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{InstanceRef, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    api::{InstanceRef, Phase, RedisInstance, RedisUpgrade},
     balance::Balances,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
@@ -301,7 +301,7 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
         name,
         uid: instance.uid().unwrap_or_default(),
         generation: instance.metadata.generation.unwrap_or_default(),
-        requested_at: instance.annotations().get(REQUESTED_AT).map(|asked| asked.chars().take(256).collect()),
+        requested_at: instance.requested_at().map(str::to_owned),
         secret_version: Some(secret_version.to_owned()),
     }
 }

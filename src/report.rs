@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Phase, REQUESTED_AT, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api::{Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     cloud::{Dated, Instance},
     decide::{Decision, Health, Seen, Verdict},
 };
@@ -167,8 +167,8 @@ pub(crate) fn status(
     now: Timestamp,
 ) -> RedisInstanceStatus {
     let before = instance.status.clone().unwrap_or_default();
-    let last_handled_requested_at = match instance.annotations().get(REQUESTED_AT) {
-        Some(asked) if handled => Some(asked.chars().take(256).collect()),
+    let last_handled_requested_at = match instance.requested_at() {
+        Some(asked) if handled => Some(asked.to_owned()),
         _ => before.last_handled_requested_at.clone(),
     };
     if verdict.health == Health::AsBefore {

@@ -73,6 +73,15 @@ pub struct SecretRef {
     pub name: String,
 }
 
+impl RedisInstance {
+    /// The annotation `requestedAt`, as far as book and status keep it: its first 256 characters.
+    pub fn requested_at(&self) -> Option<&str> {
+        let asked = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
+        let end = asked.char_indices().nth(256).map_or(asked.len(), |(end, _)| end);
+        asked.get(..end)
+    }
+}
+
 /// What the operator may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 
 use crate::{
-    api::{Failure, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    api::{Failure, Phase, RedisInstance, RedisUpgrade},
     cloud::{CloudError, Dated, DealState, Instance, InstanceState},
 };
 
@@ -334,14 +333,10 @@ impl<'a> Situation<'a> {
         self.instance.spec.mode == crate::api::Mode::Observe
     }
 
-    fn requested_at(&self) -> Option<&'a str> {
-        self.instance.annotations().get(REQUESTED_AT).map(String::as_str)
-    }
-
     /// Somebody has asked, by annotation, for what waits to be tried again.
     pub fn is_requested(&self) -> bool {
         let handled = self.instance.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
-        self.requested_at().is_some_and(|asked| handled != Some(asked))
+        self.instance.requested_at().is_some_and(|asked| handled != Some(asked))
     }
 
     /// It has been Ready at its present generation; while the cloud can't be asked, the last size seen tells.

@@ -60,19 +60,20 @@ fn wants(mem_size: i64) -> Case {
 
 impl Case {
     fn decide(&self) -> Decision {
-        decide(
-            &self.policy,
-            &Situation {
-                instance: &self.instance,
-                owner: self.owner.as_deref(),
-                entries: &self.entries,
-                seen: &self.seen,
-                deal: self.deal.as_ref(),
-                secret_version: Some(&self.secret_version),
-                balance_low_until: self.balance_low_until,
-                now: self.now,
-            },
-        )
+        decide(&self.policy, &self.situation())
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            instance: &self.instance,
+            owner: self.owner.as_deref(),
+            entries: &self.entries,
+            seen: &self.seen,
+            deal: self.deal.as_ref(),
+            secret_version: Some(&self.secret_version),
+            balance_low_until: self.balance_low_until,
+            now: self.now,
+        }
     }
 
     /// A look of that second shows the instance so.

@@ -119,6 +119,18 @@ fn an_order_refused_for_its_key_waits_for_another_secret() {
 }
 
 #[test]
+fn an_annotation_longer_than_what_the_book_keeps_is_handled_once() {
+    let mut case = refused(10703, "InvalidMemSize").annotated(REQUESTED_AT, &"é".repeat(300)).runs(1024, SIGNED + 1);
+    case.orders(1024, 2048);
+    case.entries[0].spec.instance_ref.requested_at = case.instance.requested_at().map(str::to_owned);
+    case.rests(Health::Stalled, "InvalidMemSize");
+    let verdict = case.decide().verdict;
+    case.instance.status =
+        Some(crate::report::status(&case.instance, &case.entries, &case.seen, &verdict, true, case.now));
+    assert!(!case.situation().is_requested());
+}
+
+#[test]
 fn the_demand_of_another_object_or_generation_is_not_held_up_by_a_refusal() {
     let mut case = refused(10703, "InvalidMemSize").runs(1024, SIGNED + 1);
     case.instance.metadata.uid = Some("made-again".into());
