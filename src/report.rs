@@ -183,6 +183,10 @@ pub(crate) fn status(
         entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
     RedisInstanceStatus {
         observed_generation: instance.metadata.generation,
+        ready_generation: match verdict.health {
+            Health::Ready => instance.metadata.generation,
+            _ => before.ready_generation,
+        },
         mem_size,
         instance_status,
         deal_id: accepted.and_then(|entry| entry.outcome().deal_id),

@@ -97,6 +97,9 @@ pub struct RedisInstanceStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Newest generation of the spec at which it was Ready: what then makes the instance larger is no error of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_generation: Option<i64>,
     /// Size that the cloud says the instance has, MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_size: Option<i64>,

@@ -339,21 +339,10 @@ impl<'a> Situation<'a> {
         self.instance.requested_at().is_some_and(|asked| handled != Some(asked))
     }
 
-    /// It has been Ready at its present generation; while the cloud can't be asked, the last size seen tells.
+    /// It has been Ready at its present generation.
     fn was_ready(&self) -> bool {
-        let Some(status) = &self.instance.status else { return false };
-        let generation = self.instance.metadata.generation;
-        status.conditions.iter().filter(|condition| condition.type_ == "Ready").any(|ready| {
-            ready.observed_generation == generation
-                && match ready.status.as_str() {
-                    "True" => true,
-                    "Unknown" => {
-                        status.mem_size >= Some(self.desired())
-                            && status.last_error.as_ref().is_none_or(|error| error.code != Some(11057))
-                    }
-                    _ => false,
-                }
-        })
+        let ready = self.instance.status.as_ref().and_then(|status| status.ready_generation);
+        ready.is_some() && ready == self.instance.metadata.generation
     }
 
     /// Stalled for a reason that the operator found itself, named as the cloud would.

@@ -87,6 +87,23 @@ fn growth_from_elsewhere_keeps_a_ready_declaration_ready() {
 }
 
 #[test]
+fn no_trouble_in_between_makes_growth_from_elsewhere_an_error_or_a_shrink_none() {
+    let troubles: [fn(Case) -> Case; 5] = [
+        |case| case.fails(None, true),
+        |case| case.fails(Some(4100), true),
+        |case| case.fails(Some(4200), true),
+        |case| case.sees(InstanceState::Isolated, 2048, SIGNED + 60),
+        |case| case.absent(SIGNED + 60),
+    ];
+    for trouble in troubles {
+        let ready = told(trouble(told(wants(2048).runs(2048, SIGNED))));
+        ready.runs(4096, SIGNED + 120).rests(Health::Ready, "LargerThanDeclared");
+        let refused = told(trouble(told(wants(2048).runs(4096, SIGNED))));
+        refused.runs(4096, SIGNED + 120).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+    }
+}
+
+#[test]
 fn in_observe_a_gap_is_reported_and_nothing_is_ordered() {
     assert_eq!(wants(2048).observes().runs(1024, SIGNED).rests(Health::Ready, "Observed"), None);
     wants(2048).observes().runs(4096, SIGNED).rests(Health::Ready, "Observed");
