@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Phase};
 
 /// Annotation: any new text means "look at once, and try again what waits".
-pub const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
+const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
 /// Annotation: the name of a `RedisUpgrade` that a person looked into and says "go on" about.
 pub const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
 

@@ -38,13 +38,13 @@ pub struct Policy {
 impl Policy {
     /// In a look after this moment, an order signed then can no longer come, and if it came, that look shows it.
     fn dead_after(&self, signed_at: Timestamp) -> Timestamp {
-        later(signed_at, self.lifetime + self.lag)
+        later(signed_at, self.lifetime.saturating_add(self.lag))
     }
 
-    /// Lag × 2, × 4, × 8, …, an hour at most: for what the cloud refused or failed `times` times.
+    /// Lag × 2, × 4, × 8, …, an hour at most, but never less than the lag: for what the cloud refused or failed `times` times.
     fn backoff(&self, times: usize) -> SignedDuration {
-        let factor = 1 << times.min(10) as i32;
-        self.lag.checked_mul(factor).unwrap_or(SignedDuration::MAX).min(SignedDuration::from_hours(1))
+        let factor = 1 << times.min(10);
+        self.lag.saturating_mul(factor).min(SignedDuration::from_hours(1)).max(self.lag)
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
     cloud::{CloudError, Dated, DealState, ErrorKind, Instance, InstanceState},
 };
 
+const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
+const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
+
 const LAG: i64 = 60;
 const LIFETIME: i64 = 330;
 /// The second at which the orders of these tests were signed.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{
-        Phase, REQUESTED_AT,
+        Phase,
         testing::{settled_by, written},
     },
     decide::{codes::ReadTrouble, is_plain_refusal},
@@ -98,6 +98,18 @@ fn an_order_refused_for_a_busy_instance_is_tried_again_after_the_lag_once_it_run
     let busy = case.clone().sees(InstanceState::InProcess, 1024, SIGNED + 999);
     busy.rests(Health::Reconciling, "InstanceStatusAbnormal");
     case.runs(1024, SIGNED + LAG + 1).orders(1024, 2048);
+}
+
+#[test]
+fn nothing_that_was_refused_is_tried_again_before_a_long_lag_has_passed() {
+    const TWO_HOURS: i64 = 7200;
+    for (code, name) in [(10702, "InstanceStatusAbnormal"), (100_207, "AccountBalanceNotEnough")] {
+        let mut case = refused(code, name);
+        case.policy.lag = SignedDuration::from_secs(TWO_HOURS);
+        let hold = case.clone().runs(1024, SIGNED + TWO_HOURS).decide();
+        assert_eq!((hold.step, hold.again), (None, Some(at(SIGNED + TWO_HOURS).0)));
+        case.runs(1024, SIGNED + TWO_HOURS + 1).orders(1024, 2048);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::{
-        PROCEED_AFTER, Phase,
+        Phase,
         testing::{settled, settled_by},
     },
     decide::{NEVER_SENT, Verdict},
@@ -175,7 +175,7 @@ fn an_order_that_was_delivered_unseen_is_not_tried_again_by_itself() {
     let case = wants(2048).entry(1024, 2048, settled_by(Phase::Failed, SIGNED, None, "SizeNotSeen"));
     let later = case.runs(1024, SIGNED + 86_400);
     later.rests(Health::Stalled, "SizeNotSeen");
-    later.clone().annotated(crate::api::REQUESTED_AT, "now").rests(Health::Stalled, "SizeNotSeen");
+    later.clone().annotated(REQUESTED_AT, "now").rests(Health::Stalled, "SizeNotSeen");
     later.annotated(PROCEED_AFTER, "crs-1-1").orders(1024, 2048);
 }
 

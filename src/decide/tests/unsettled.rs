@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::{
-    PROCEED_AFTER, Phase, REQUESTED_AT,
+    Phase,
     testing::{placed, settled, settled_by, written},
 };
 
@@ -150,4 +150,11 @@ fn the_deal_of_one_accepted_order_says_nothing_about_another() {
         let ask = Some(Step::AskDeal { entry: "crs-1-2".into(), deal_id: "4712".into() });
         assert_eq!(case.decide().step, ask);
     }
+}
+
+#[test]
+fn a_lifetime_without_end_never_settles_what_is_written() {
+    let mut case = wants(2048).entry(1024, 2048, unknown()).runs(1024, SIGNED + 999_999);
+    case.policy.lifetime = SignedDuration::MAX;
+    case.rests(Health::Reconciling, "OutcomeUnknown");
 }
