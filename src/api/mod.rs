@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
-pub use redis_upgrade::{InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
+pub use redis_upgrade::{
+    InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
+};
 
 /// A refusal or failure: by the cloud, or found by the operator before it called the cloud.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -97,11 +97,7 @@ pub struct InstanceRef {
 impl RedisUpgrade {
     /// The n of its name, `<redisId>-<n>`; 0 for a name that isn't of that form.
     pub fn number(&self) -> u64 {
-        let name = self.name_any();
-        name.strip_prefix(&self.spec.redis_id)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|number| number.parse().ok())
-            .unwrap_or(0)
+        number_in(&self.name_any(), &self.spec.redis_id).unwrap_or(0)
     }
 
     /// Its phase; an entry without a status is Written.
@@ -113,6 +109,11 @@ impl RedisUpgrade {
     pub fn outcome(&self) -> RedisUpgradeStatus {
         self.status.clone().unwrap_or_default()
     }
+}
+
+/// The n of an entry's name, `<redisId>-<n>`.
+pub fn number_in(name: &str, redis_id: &str) -> Option<u64> {
+    name.strip_prefix(redis_id)?.strip_prefix('-')?.parse().ok()
 }
 
 /// What came of it.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{Decision, Policy, Situation, Step, Verdict, codes, later};
-use crate::api::{PROCEED_AFTER, Phase, RedisUpgrade};
+use crate::api::{PROCEED_AFTER, Phase, RedisUpgrade, number_in};
 
 /// So many of one kind since the last success, and a person must look.
 const PATIENCE: usize = 3;
@@ -31,11 +31,16 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
 
 /// The entries that count: those after the one about which a person said "go on". Newest first.
 fn counted<'a>(situation: &Situation<'a>) -> impl Iterator<Item = &'a RedisUpgrade> + use<'a> {
-    let proceed_after = situation.instance.annotations().get(PROCEED_AFTER);
-    let from = proceed_after
-        .and_then(|name| situation.entries.iter().find(|entry| entry.name_any() == *name))
-        .map_or(0, |entry| entry.number());
-    situation.entries.iter().rev().filter(move |entry| entry.number() > from)
+    let newest = situation.entries.last().map_or(0, RedisUpgrade::number);
+    // One that was pruned since has still been looked into; one that is yet to come has not.
+    let proceed_after = situation
+        .instance
+        .annotations()
+        .get(PROCEED_AFTER)
+        .and_then(|name| number_in(name, situation.redis_id()))
+        .filter(|number| *number <= newest)
+        .unwrap_or(0);
+    situation.entries.iter().rev().filter(move |entry| entry.number() > proceed_after)
 }
 
 fn go_on(entry: &RedisUpgrade) -> String {

@@ -209,3 +209,24 @@ fn what_was_never_sent_is_no_try() {
     assert_eq!(case.clone().runs(1024, SIGNED + 4 * LAG).rests(Health::Reconciling, "Ordering"), Some(4 * LAG));
     case.runs(1024, SIGNED + 4 * LAG + 1).orders(1024, 2048);
 }
+
+#[test]
+fn go_on_after_an_entry_holds_when_that_entry_was_pruned() {
+    let mut case = wants(4096)
+        .entry(1024, 4096, settled(Phase::Fulfilled, SIGNED))
+        .entry(1024, 2048, settled(Phase::Abandoned, SIGNED))
+        .entry(1024, 2048, settled(Phase::Fulfilled, SIGNED + 500))
+        .runs(2048, SIGNED + 2000)
+        .annotated(PROCEED_AFTER, "crs-1-2");
+    case.orders(2048, 4096);
+    case.entries.remove(1);
+    case.orders(2048, 4096);
+}
+
+#[test]
+fn go_on_after_an_entry_that_is_none_of_this_book_opens_nothing() {
+    for name in ["crs-1-2", "crs-1-18446744073709551616", "crs-2-1", "crs-1", "1", ""] {
+        let case = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED)).runs(1024, SIGNED + 500);
+        case.annotated(PROCEED_AFTER, name).rests(Health::Stalled, "SizeRegressed");
+    }
+}
