@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     cloud::{Dated, Instance},
     decide::{Decision, Health, Seen, Verdict},
 };
@@ -167,33 +167,44 @@ pub(crate) fn status(
     now: Timestamp,
 ) -> RedisInstanceStatus {
     let before = instance.status.clone().unwrap_or_default();
-    let last_handled_requested_at = match instance.requested_at() {
-        Some(asked) if handled => Some(asked.to_owned()),
-        _ => before.last_handled_requested_at.clone(),
+    let accepted =
+        entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
+    // What the book says is mirrored whatever a look says.
+    let mirrored = RedisInstanceStatus {
+        deal_id: accepted.and_then(|entry| entry.outcome().deal_id),
+        upgrade: entries.last().map(summary),
+        last_handled_requested_at: match instance.requested_at() {
+            Some(asked) if handled => Some(asked.to_owned()),
+            _ => before.last_handled_requested_at.clone(),
+        },
+        ..before.clone()
     };
     if verdict.health == Health::AsBefore {
-        return RedisInstanceStatus { last_handled_requested_at, ..before };
+        return mirrored;
     }
+    let generation = instance.metadata.generation;
     let (mem_size, instance_status) = match seen {
         Seen::Instance(Dated { value: Instance { size, state, .. }, .. }) => (Some(*size), Some(state.to_string())),
         Seen::Absent(_) => (None, None),
         _ => (before.mem_size, before.instance_status),
     };
-    let accepted =
-        entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
     RedisInstanceStatus {
-        observed_generation: instance.metadata.generation,
-        ready_generation: match verdict.health {
-            Health::Ready => instance.metadata.generation,
-            _ => before.ready_generation,
-        },
+        observed_generation: generation,
+        ready_generation: if verdict.health == Health::Ready { generation } else { before.ready_generation },
         mem_size,
         instance_status,
-        deal_id: accepted.and_then(|entry| entry.outcome().deal_id),
-        upgrade: entries.last().map(summary),
-        last_error: verdict.error.clone(),
-        last_handled_requested_at,
-        conditions: conditions(&before.conditions, instance.metadata.generation, verdict, now),
+        last_error: verdict.error.clone().map(|error| since(before.last_error.as_ref(), error)),
+        conditions: conditions(&before.conditions, generation, verdict, now),
+        ..mirrored
+    }
+}
+
+/// The error, with the time at which it first happened if the status has it already.
+fn since(before: Option<&Failure>, error: Failure) -> Failure {
+    let cause = |error: &Failure| (error.code, error.code_desc.clone(), error.action.clone());
+    match before.filter(|before| cause(before) == cause(&error)) {
+        Some(before) => Failure { time: before.time.clone(), ..error },
+        None => error,
     }
 }
 
@@ -250,3 +261,6 @@ fn word(reason: &str) -> String {
 fn bounded(text: &str) -> String {
     text.chars().take(MESSAGE_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,15 +272,15 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
 }
 
 /// The instance could not be looked at.
-fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
-    let error = match &failure.cause {
+fn failed(situation: &Situation<'_>, look: &LookFailure) -> Decision {
+    let error = match &look.cause {
         LookError::Credentials(message) => {
             return Decision::rest(Verdict::stalled("CredentialsMissing", message.clone()));
         }
         LookError::Cloud(error) => error,
     };
     let told = |health, reason: &str, message: String| {
-        let error = Some(situation.failure(error, "DescribeRedis"));
+        let error = Some(failure(error, "DescribeRedis", situation.now));
         Decision::rest(Verdict { health, reason: reason.into(), message, error })
     };
     match codes::read_trouble(error) {
@@ -293,7 +293,7 @@ fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
             told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}"))
         }
         // A passing trouble is no news: the status stays as it was, if there is one.
-        _ if !failure.lasting => {
+        _ if !look.lasting => {
             let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
             let health = if never_seen { Health::Reconciling } else { Health::AsBefore };
             told(health, "CloudUnavailable", format!("The cloud could not be asked: {error} It is asked again."))
@@ -352,22 +352,10 @@ impl<'a> Situation<'a> {
             cloud_code: None,
             code_desc: name.into(),
             message: message.clone(),
-            action: if code == 11057 { "UpgradeRedis" } else { "DescribeRedis" }.into(),
-            time: self.first_time(Some(code), name),
+            action: if matches!(code, 11057 | 100_207) { "UpgradeRedis" } else { "DescribeRedis" }.into(),
+            time: Time(self.now),
         };
         Verdict { health: Health::Stalled, reason: name.into(), message, error: Some(error) }
-    }
-
-    fn failure(&self, error: &CloudError, action: &str) -> Failure {
-        Failure { time: self.first_time(error.code, &error.code_desc), ..failure(error, action, self.now) }
-    }
-
-    /// When this failure first happened: as the status has it, else now.
-    fn first_time(&self, code: Option<i64>, name: &str) -> Time {
-        let before = self.instance.status.as_ref().and_then(|status| status.last_error.as_ref());
-        before
-            .filter(|before| before.code == code && before.code_desc == name)
-            .map_or(Time(self.now), |before| before.time.clone())
     }
 }
 

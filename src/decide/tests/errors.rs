@@ -84,7 +84,8 @@ fn an_account_without_money_is_tried_by_one_and_the_others_wait() {
     let mut case = wants(2048).runs(1024, SIGNED);
     case.balance_low_until = Some(at(SIGNED + 100).0);
     assert_eq!(case.rests(Health::Stalled, "AccountBalanceNotEnough"), Some(100));
-    assert_eq!(case.decide().verdict.error.unwrap().code, Some(100_207));
+    let error = case.decide().verdict.error.unwrap();
+    assert_eq!((error.code, error.action.as_str()), (Some(100_207), "UpgradeRedis"));
     case.clone().annotated(REQUESTED_AT, "now").orders(1024, 2048);
     case.now = at(SIGNED + 100).0;
     case.orders(1024, 2048);
