@@ -13,6 +13,8 @@ pub(super) enum Retry {
     Later,
     /// With another Secret.
     WithAnotherSecret,
+    /// As [`Self::WhenAsked`], or once the instance has another size: the cloud knew it better.
+    AtAnotherSize,
     /// When the spec changes, or somebody asks for it.
     WhenAsked,
 }
@@ -58,6 +60,7 @@ pub(super) fn retry(code: Option<i64>) -> Retry {
         _ if is_balance(code) => Retry::WhenPaid,
         Some(4400) => Retry::Later,
         Some(4100..=4110 | 4300) => Retry::WithAnotherSecret,
+        Some(11057) => Retry::AtAnotherSize,
         _ => Retry::WhenAsked,
     }
 }

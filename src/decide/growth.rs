@@ -13,14 +13,10 @@ pub const NEVER_SENT: &str = "NeverSent";
 
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Decision {
     let desired = situation.desired();
-    if situation.observes() {
-        let message = format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is ordered.");
-        return Decision::rest(Verdict::ready("Observed", message));
-    }
     let hold = already_paid(policy, situation, size, look_at)
         .or_else(|| failed_too_often(policy, situation, look_at))
         .or_else(|| lost_too_often(situation))
-        .or_else(|| refused(policy, situation, look_at))
+        .or_else(|| refused(policy, situation, size, look_at))
         .or_else(|| balance_low(situation));
     hold.unwrap_or_else(|| {
         let ordering =
@@ -112,7 +108,7 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
 }
 
 /// The newest order was refused, or not sent: is it time to try again?
-fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
+fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
     let same_demand = |entry: &&RedisUpgrade| {
         let asked_for = &entry.spec.instance_ref;
         Some(&asked_for.uid) == situation.instance.metadata.uid.as_ref()
@@ -157,7 +153,8 @@ fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Op
             (newest.spec.instance_ref.secret_version.as_deref() == situation.secret_version)
                 .then(|| told(Verdict::stalled("AuthFailure", message)))
         }
-        codes::Retry::WhenAsked => Some(told(Verdict::stalled(
+        codes::Retry::AtAnotherSize if newest.spec.from != size => None,
+        codes::Retry::AtAnotherSize | codes::Retry::WhenAsked => Some(told(Verdict::stalled(
             name,
             format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."),
         ))),

@@ -7,6 +7,7 @@ mod codes;
 mod growth;
 #[cfg(test)]
 mod tests;
+mod unseen;
 mod unsettled;
 
 use std::time::Duration;
@@ -177,7 +178,7 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
                 "Nobody has looked at the instance yet.".into(),
             ));
         }
-        Seen::Failed(failure) => return failed(situation, failure),
+        Seen::Failed(look) => return unseen::decide(situation, look),
         Seen::Absent(at) => Look { instance: None, at: *at },
         Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at },
     };
@@ -214,16 +215,17 @@ fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decisi
     let Some(instance) = look.instance else { return Decision::rest(absent(situation)) };
     let desired = situation.desired();
     match instance.state {
+        InstanceState::Isolated | InstanceState::Unknown(_) => Decision::rest(abnormal(situation, instance)),
         InstanceState::Running | InstanceState::InProcess if instance.size >= desired => {
             Decision::rest(size_is_there(situation, instance.size))
         }
+        _ if situation.observes() => Decision::rest(observed(situation, instance.size)),
         InstanceState::Running => growth::decide(policy, situation, instance.size, look.at),
-        InstanceState::InProcess | InstanceState::Initializing => Decision::rest(Verdict::reconciling(
+        state @ (InstanceState::InProcess | InstanceState::Initializing) => Decision::rest(Verdict::reconciling(
             "InstanceStatusAbnormal",
-            format!("{} is {}: it can be grown to {desired} MB once it runs.", instance.redis_id, instance.state),
+            format!("{} is {state}: nothing is ordered until it runs; {desired} MB are declared.", instance.redis_id),
         ))
         .active(),
-        InstanceState::Isolated | InstanceState::Unknown(_) => Decision::rest(abnormal(situation, instance)),
     }
 }
 
@@ -244,6 +246,12 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
     situation.found(10702, "InstanceStatusAbnormal", message)
 }
 
+fn observed(situation: &Situation<'_>, size: i64) -> Verdict {
+    let desired = situation.desired();
+    let message = format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is ordered.");
+    Verdict::ready("Observed", message)
+}
+
 /// The instance has the size asked for, or more.
 fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
     let desired = situation.desired();
@@ -251,10 +259,7 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
         return Verdict::ready("InSync", format!("The instance has the {size} MB declared."));
     }
     if situation.observes() {
-        return Verdict::ready(
-            "Observed",
-            format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is done."),
-        );
+        return observed(situation, size);
     }
     if situation.was_ready() {
         return Verdict::ready(
@@ -271,51 +276,6 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
     )
 }
 
-/// The instance could not be looked at.
-fn failed(situation: &Situation<'_>, look: &LookFailure) -> Decision {
-    let error = match &look.cause {
-        LookError::Credentials(message) => {
-            return Decision::rest(Verdict::stalled("CredentialsMissing", message.clone()));
-        }
-        LookError::Cloud(error) => error,
-    };
-    let told = |health, reason: &str, message: String| {
-        let error = Some(failure(error, "DescribeRedis", situation.now));
-        Decision::rest(Verdict { health, reason: reason.into(), message, error })
-    };
-    match codes::read_trouble(error) {
-        codes::ReadTrouble::Credentials => told(
-            Health::Stalled,
-            "AuthFailure",
-            format!("The cloud refuses the key of Secret {}: {error} Correct the Secret.", situation.secret()),
-        ),
-        codes::ReadTrouble::Refused => {
-            told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}"))
-        }
-        // A passing trouble is no news: the status stays as it was, if there is one.
-        _ if !look.lasting => {
-            let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
-            let health = if never_seen { Health::Reconciling } else { Health::AsBefore };
-            told(health, "CloudUnavailable", format!("The cloud could not be asked: {error} It is asked again."))
-        }
-        codes::ReadTrouble::Clock => told(
-            Health::Stalled,
-            "ClockSkew",
-            format!(
-                "The cloud refuses the time of our requests, though they follow its own: {error} Check --request-lifetime, and the cloud's clocks."
-            ),
-        ),
-        codes::ReadTrouble::Throttled => told(
-            Health::Unknown,
-            "RateLimited",
-            format!("The cloud asks us to slow down: {error} Lower --cloud-rate if it lasts."),
-        ),
-        codes::ReadTrouble::Unavailable => {
-            told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {error} It is asked again."))
-        }
-    }
-}
-
 impl<'a> Situation<'a> {
     fn redis_id(&self) -> &'a str {
         &self.instance.spec.redis_id
@@ -327,6 +287,13 @@ impl<'a> Situation<'a> {
 
     fn secret(&self) -> &'a str {
         &self.instance.spec.credentials_secret_ref.name
+    }
+
+    /// The spec was changed since the status was written, to more than the instance had then.
+    fn has_new_work(&self) -> bool {
+        self.instance.status.as_ref().is_some_and(|status| {
+            status.observed_generation != self.instance.metadata.generation && status.mem_size < Some(self.desired())
+        }) && !self.observes()
     }
 
     fn observes(&self) -> bool {

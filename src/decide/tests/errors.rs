@@ -66,6 +66,13 @@ fn a_refusal_that_only_a_person_can_cure_waits_for_another_spec_or_the_annotatio
 }
 
 #[test]
+fn an_order_refused_as_a_shrink_is_tried_again_once_the_instance_has_another_size() {
+    let case = refused(11057, "ReduceCapacityNotAllowed");
+    case.clone().runs(1024, SIGNED + 86_400).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+    case.runs(1536, SIGNED + 1).orders(1536, 2048);
+}
+
+#[test]
 fn a_low_balance_is_stalled_and_goes_on_by_itself_backing_off() {
     for (code, name) in [(100_207, "AccountBalanceNotEnough"), (5300, "BalanceInsufficient")] {
         let once = refused(code, name);
@@ -165,7 +172,7 @@ fn a_key_that_reads_are_refused_for_stalls_at_once() {
 }
 
 #[test]
-fn a_passing_trouble_leaves_the_status_as_it_was() {
+fn a_passing_trouble_leaves_the_status_as_it_was_unless_there_is_new_work() {
     for code in [None, Some(4400), Some(5100), Some(5400), Some(6000), Some(6999), Some(4200), Some(4500)] {
         let mut case = wants(2048).fails(code, false);
         case.rests(Health::Reconciling, "CloudUnavailable");
@@ -173,6 +180,11 @@ fn a_passing_trouble_leaves_the_status_as_it_was() {
         let verdict = seen.decide().verdict;
         case.instance.status = Some(crate::report::status(&seen.instance, &[], &seen.seen, &verdict, false, seen.now));
         case.rests(Health::AsBefore, "CloudUnavailable");
+        let mut grown = case.clone().generation(2);
+        grown.rests(Health::AsBefore, "CloudUnavailable");
+        grown.instance.spec.mem_size = 4096;
+        grown.rests(Health::Reconciling, "CloudUnavailable");
+        grown.observes().rests(Health::AsBefore, "CloudUnavailable");
     }
 }
 

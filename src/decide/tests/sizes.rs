@@ -105,7 +105,9 @@ fn no_trouble_in_between_makes_growth_from_elsewhere_an_error_or_a_shrink_none()
 
 #[test]
 fn in_observe_a_gap_is_reported_and_nothing_is_ordered() {
-    assert_eq!(wants(2048).observes().runs(1024, SIGNED).rests(Health::Ready, "Observed"), None);
+    for state in [InstanceState::Running, InstanceState::InProcess, InstanceState::Initializing] {
+        assert_eq!(wants(2048).observes().sees(state, 1024, SIGNED).rests(Health::Ready, "Observed"), None);
+    }
     wants(2048).observes().runs(4096, SIGNED).rests(Health::Ready, "Observed");
     wants(2048).observes().runs(2048, SIGNED).rests(Health::Ready, "InSync");
 }
