@@ -67,13 +67,18 @@ impl Cache {
         insert(&mut write(&self.entries), slim(entry.clone()));
     }
 
-    /// Takes what a consistent read has shown.
-    pub(super) fn put_all(&self, redis_id: &str, entries: &[RedisUpgrade]) {
+    /// Takes what a consistent read of that version has shown; what was written since stays.
+    pub(super) fn put_all(&self, redis_id: &str, entries: &[RedisUpgrade], read_at: Option<&str>) {
+        let read_at = number(read_at);
         let mut all = write(&self.entries);
-        if entries.is_empty() {
-            all.remove(redis_id);
-        } else {
-            all.insert(redis_id.to_owned(), entries.iter().cloned().map(slim).collect());
+        if let Some(before) = all.get_mut(redis_id) {
+            before.retain(|entry| version(entry) > read_at);
+            if before.is_empty() {
+                all.remove(redis_id);
+            }
+        }
+        for entry in entries {
+            insert(&mut all, slim(entry.clone()));
         }
     }
 }
@@ -95,9 +100,13 @@ fn insert(entries: &mut Entries, entry: RedisUpgrade) {
     }
 }
 
-/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
 fn version(entry: &RedisUpgrade) -> u64 {
-    entry.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
+    number(entry.metadata.resource_version.as_deref())
+}
+
+/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
+fn number(version: Option<&str>) -> u64 {
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn slim(mut entry: RedisUpgrade) -> RedisUpgrade {
@@ -113,3 +122,6 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,9 +85,10 @@ impl Book {
     pub async fn read(&self, redis_id: &str) -> Result<Ledger, Error> {
         let began = Instant::now();
         let by_instance = ListParams::default().labels(&format!("{REDIS_ID_LABEL}={redis_id}"));
-        let mut entries = within(self.api.list(&by_instance)).await?.items;
+        let list = within(self.api.list(&by_instance)).await?;
+        let mut entries = list.items;
         entries.sort_by_key(RedisUpgrade::number);
-        self.cache.put_all(redis_id, &entries);
+        self.cache.put_all(redis_id, &entries, list.metadata.resource_version.as_deref());
         Ok(Ledger { began, redis_id: redis_id.into(), entries })
     }
 

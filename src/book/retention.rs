@@ -40,3 +40,6 @@ fn is_old(entry: &RedisUpgrade, now: Timestamp) -> bool {
     let settled_at = entry.outcome().settled_at.unwrap_or(Time(entry.spec.signed_at.0)).0;
     now.duration_since(settled_at) > KEPT_AT_LEAST
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ fn settle(
         ..status.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

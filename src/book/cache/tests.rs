@@ -1,0 +1,100 @@
+use super::*;
+use crate::api::{
+    Phase,
+    testing::{entry, placed, settled, written},
+};
+
+/// Entry crs-1-`number` in the version `version`.
+fn version(number: u64, version: u64, phase: Phase) -> RedisUpgrade {
+    let status = match phase {
+        Phase::Written => written(),
+        Phase::Placed => placed(),
+        phase => settled(phase, 0),
+    };
+    let mut entry = entry(number, 1024, 2048, 0, status);
+    entry.metadata.resource_version = Some(version.to_string());
+    entry.metadata.labels = Some([(REDIS_ID_LABEL.to_owned(), "crs-1".to_owned())].into());
+    entry
+}
+
+fn shows(cache: &Cache) -> Vec<(u64, Phase)> {
+    cache.entries("crs-1").iter().map(|entry| (entry.number(), entry.phase())).collect()
+}
+
+#[test]
+fn entries_come_lowest_number_first() {
+    let cache = Cache::default();
+    for number in [10, 9, 2, 1] {
+        assert_eq!(cache.apply(Event::Apply(version(number, number, Phase::Refused))), ["crs-1"]);
+    }
+    assert_eq!(shows(&cache).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 9, 10]);
+    assert!(cache.entries("crs-2").is_empty());
+}
+
+#[test]
+fn an_older_version_never_hides_a_newer_one() {
+    let cache = Cache::default();
+    cache.put(&version(1, 10, Phase::Placed));
+    cache.apply(Event::Apply(version(1, 9, Phase::Written)));
+    assert_eq!(shows(&cache), [(1, Phase::Placed)]);
+    cache.apply(Event::Apply(version(1, 11, Phase::Fulfilled)));
+    assert_eq!(shows(&cache), [(1, Phase::Fulfilled)]);
+}
+
+#[test]
+fn a_read_shows_what_is_gone_and_keeps_what_came_after_it() {
+    let cache = Cache::default();
+    for entry in [version(1, 5, Phase::Refused), version(2, 21, Phase::Placed), version(3, 22, Phase::Written)] {
+        cache.put(&entry);
+    }
+    cache.put_all("crs-1", &[version(2, 20, Phase::Written)], Some("20"));
+    assert_eq!(shows(&cache), [(2, Phase::Placed), (3, Phase::Written)], "1 was deleted; 2 and 3 were written since");
+    cache.put_all("crs-1", &[], Some("30"));
+    assert_eq!(shows(&cache), []);
+}
+
+#[test]
+fn a_new_list_takes_effect_when_it_is_whole_and_names_all_whose_entries_may_have_changed() {
+    let cache = Cache::default();
+    cache.apply(Event::Apply(version(1, 1, Phase::Fulfilled)));
+    let mut other = version(1, 2, Phase::Written);
+    other.metadata.name = Some("crs-2-1".into());
+    other.metadata.labels = Some([(REDIS_ID_LABEL.to_owned(), "crs-2".to_owned())].into());
+    other.spec.redis_id = "crs-2".into();
+    cache.apply(Event::Init);
+    cache.apply(Event::InitApply(other));
+    assert_eq!(shows(&cache), [(1, Phase::Fulfilled)], "not yet");
+    let mut changed = cache.apply(Event::InitDone);
+    changed.sort();
+    assert_eq!(changed, ["crs-1", "crs-2"]);
+    assert_eq!((cache.entries("crs-1").len(), cache.entries("crs-2").len()), (0, 1));
+}
+
+#[test]
+fn a_list_that_was_cut_off_leaves_nothing_to_the_next() {
+    let cache = Cache::default();
+    cache.apply(Event::Init);
+    cache.apply(Event::InitApply(version(1, 1, Phase::Fulfilled)));
+    cache.apply(Event::Init);
+    cache.apply(Event::InitApply(version(2, 2, Phase::Fulfilled)));
+    cache.apply(Event::InitDone);
+    assert_eq!(shows(&cache), [(2, Phase::Fulfilled)]);
+}
+
+#[test]
+fn a_deleted_entry_is_gone() {
+    let cache = Cache::default();
+    cache.put(&version(1, 1, Phase::Refused));
+    cache.put(&version(2, 2, Phase::Refused));
+    assert_eq!(cache.apply(Event::Delete(version(1, 1, Phase::Refused))), ["crs-1"]);
+    assert_eq!(shows(&cache), [(2, Phase::Refused)]);
+}
+
+#[test]
+fn what_only_the_api_server_needs_is_not_kept() {
+    let cache = Cache::default();
+    let mut entry = version(1, 1, Phase::Refused);
+    entry.metadata.managed_fields = Some(vec![Default::default()]);
+    cache.put(&entry);
+    assert_eq!(cache.entries("crs-1")[0].metadata.managed_fields, None);
+}
