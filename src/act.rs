@@ -89,6 +89,8 @@ impl Actor {
                     let entry = self.order(subject, &ledger, look, (from, to), &entries, &seen).await?;
                     entries.push(entry);
                     ordered = true;
+                    // Refusals settle without a step of their own: the book is kept short whenever it grows.
+                    self.book.prune(&entries, look.at).await;
                 }
                 Some(Step::AskDeal { deal_id, .. }) => {
                     let answer = match self.calls.deal(subject.caller, &deal_id).await {
