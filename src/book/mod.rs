@@ -23,6 +23,8 @@ use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, Re
 pub use cache::Cache;
 pub use permit::SendPermit;
 pub use transition::Outcome;
+#[cfg(test)]
+pub(crate) use transition::apply as applied;
 
 /// An order is sent within this time of the moment at which its book began to be read, or never (invariant B3).
 const SEND_WITHIN: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ pub enum Outcome {
 }
 
 /// The status after `outcome`; `None` when it tells nothing new, or would go back.
-pub(super) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<RedisUpgradeStatus> {
+pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<RedisUpgradeStatus> {
     let phase = status.phase;
     let with_deal = |accepted: &Accepted| RedisUpgradeStatus {
         deal_id: Some(accepted.deal_id.clone()),

@@ -1,12 +1,14 @@
 //! The policy against its documents: row by row, as properties of random books and looks, and driven to its end in virtual time.
 
 mod errors;
+mod properties;
 mod sizes;
 mod unsettled;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Deal, Decision, Health, LookError, LookFailure, Policy, Seen, Situation, Step, decide};
 use crate::{
