@@ -1,5 +1,6 @@
 //! The policy against its documents: row by row, as properties of random books and looks, and driven to its end in virtual time.
 
+mod drive;
 mod errors;
 mod properties;
 mod sizes;
