@@ -3,8 +3,12 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Decision, Policy, Situation, Step, Verdict, codes, later};
-use crate::api::{PROCEED_AFTER, Phase, RedisUpgrade, number_in};
+use super::{
+    Decision, Policy, Situation, Step, Verdict,
+    codes::{self, Retry},
+    later,
+};
+use crate::api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in};
 
 /// So many of one kind since the last success, and a person must look.
 const PATIENCE: usize = 3;
@@ -16,6 +20,7 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
     let hold = already_paid(policy, situation, size, look_at)
         .or_else(|| failed_too_often(policy, situation, look_at))
         .or_else(|| lost_too_often(situation))
+        .or_else(|| not_sent(policy, situation, look_at))
         .or_else(|| refused(policy, situation, size, look_at))
         .or_else(|| balance_low(situation));
     hold.unwrap_or_else(|| {
@@ -107,58 +112,77 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
     Some(Decision::rest(Verdict { error: newest.outcome().error, ..Verdict::stalled("OutcomeUnknown", message) }))
 }
 
-/// The newest order was refused, or not sent: is it time to try again?
+/// The newest order was not sent, by our own decision: it is tried again, ever more seldom.
+fn not_sent(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
+    wait(policy, &in_a_row(situation, never_sent), look_at, Verdict::reconciling, "Ordering")
+}
+
+/// The newest order was refused: is it time to try again?
 fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
-    let same_demand = |entry: &&RedisUpgrade| {
-        let asked_for = &entry.spec.instance_ref;
-        Some(&asked_for.uid) == situation.instance.metadata.uid.as_ref()
-            && Some(asked_for.generation) == situation.instance.metadata.generation
-            && asked_for.requested_at.as_deref() == situation.instance.requested_at()
-    };
-    let newest = situation.entries.last().filter(same_demand)?;
-    let unsent = never_sent(newest);
-    if newest.phase() != Phase::Refused && !unsent {
-        return None;
-    }
-    let times = situation
-        .entries
-        .iter()
-        .rev()
-        .take_while(|entry| same_demand(entry) && entry.phase() == newest.phase() && never_sent(entry) == unsent)
-        .count();
+    let refused = in_a_row(situation, |entry| entry.phase() == Phase::Refused);
+    let newest = *refused.first()?;
     let error = newest.outcome().error;
-    let code = error.as_ref().and_then(|error| error.code);
     let name = error.as_ref().map_or("Refused", |error| error.code_desc.as_str());
-    let said = error.as_ref().map_or("the order was refused", |error| error.message.as_str());
-    let retry_after = later(settled_at(newest), policy.backoff(times.saturating_sub(1)));
-    let told = |verdict: Verdict| Decision::rest(Verdict { error: error.clone(), ..verdict });
-    let waits = |verdict: fn(&str, String) -> Verdict, reason: &str| {
-        (look_at <= retry_after).then(|| {
-            let message = format!("{said} It is tried again after {retry_after}.");
-            told(verdict(reason, message)).again_after(retry_after)
-        })
-    };
-    if unsent {
-        return waits(Verdict::reconciling, "Ordering");
-    }
-    match codes::retry(code) {
-        codes::Retry::WhenItRuns => waits(Verdict::reconciling, name).map(Decision::active),
-        codes::Retry::WhenPaid => waits(Verdict::stalled, name),
-        codes::Retry::Later => waits(Verdict::reconciling, "RateLimited"),
-        codes::Retry::WithAnotherSecret => {
-            let message = format!(
-                "The cloud refuses an order with the key of Secret {}: {said} Correct the Secret.",
-                situation.secret()
-            );
-            (newest.spec.instance_ref.secret_version.as_deref() == situation.secret_version)
-                .then(|| told(Verdict::stalled("AuthFailure", message)))
+    let said = said(error.as_ref());
+    let wait = |verdict, reason| wait(policy, &refused, look_at, verdict, reason);
+    let stalled =
+        |reason, message| Some(Decision::rest(Verdict { error: error.clone(), ..Verdict::stalled(reason, message) }));
+    match codes::retry(error.as_ref().and_then(|error| error.code)) {
+        Retry::WhenItRuns => wait(Verdict::reconciling, name).map(Decision::active),
+        Retry::WhenPaid => wait(Verdict::stalled, name),
+        Retry::Later => wait(Verdict::reconciling, "RateLimited"),
+        Retry::WithAnotherSecret if newest.spec.instance_ref.secret_version.as_deref() != situation.secret_version => {
+            None
         }
-        codes::Retry::AtAnotherSize if newest.spec.from != size => None,
-        codes::Retry::AtAnotherSize | codes::Retry::WhenAsked => Some(told(Verdict::stalled(
+        Retry::WithAnotherSecret => {
+            let secret = situation.secret();
+            stalled(
+                "AuthFailure",
+                format!("The cloud refuses an order with the key of Secret {secret}: {said} Correct the Secret."),
+            )
+        }
+        Retry::AtAnotherSize if newest.spec.from != size => None,
+        Retry::AtAnotherSize | Retry::WhenAsked => stalled(
             name,
             format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."),
-        ))),
+        ),
     }
+}
+
+/// Waits until what was tried so often in a row is due again: the lag at first, then ever longer.
+fn wait(
+    policy: &Policy,
+    tried: &[&RedisUpgrade],
+    look_at: Timestamp,
+    verdict: fn(&str, String) -> Verdict,
+    reason: &str,
+) -> Option<Decision> {
+    let (newest, before) = tried.split_first()?;
+    let retry_after = later(settled_at(newest), policy.backoff(before.len()));
+    if look_at > retry_after {
+        return None;
+    }
+    let error = newest.outcome().error;
+    let message = format!("{} It is tried again after {retry_after}.", said(error.as_ref()));
+    Some(Decision::rest(Verdict { error, ..verdict(reason, message) }).again_after(retry_after))
+}
+
+/// The newest entries that are of this kind and were written for just this demand, newest first.
+fn in_a_row<'a>(situation: &Situation<'a>, is_of_kind: fn(&RedisUpgrade) -> bool) -> Vec<&'a RedisUpgrade> {
+    let demand = situation.instance;
+    let is_same_demand = |entry: &RedisUpgrade| {
+        let asked_for = &entry.spec.instance_ref;
+        Some(&asked_for.uid) == demand.metadata.uid.as_ref()
+            && Some(asked_for.generation) == demand.metadata.generation
+            && asked_for.requested_at.as_deref() == demand.requested_at()
+    };
+    let newest_first = situation.entries.iter().rev();
+    newest_first.take_while(|entry| is_of_kind(entry) && is_same_demand(entry)).collect()
+}
+
+/// What the cloud, or the operator, said of an order that was not accepted.
+fn said(error: Option<&Failure>) -> &str {
+    error.map_or("The order was refused.", |error| error.message.as_str())
 }
 
 /// Another order of this account was refused for its balance: this one waits, without a try of its own.

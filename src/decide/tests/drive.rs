@@ -76,7 +76,9 @@ impl World {
     fn send(&mut self, entry: usize, to: i64, signed_at: i64) -> Option<Outcome> {
         let at = at(self.now).0;
         let unknown = Outcome::Unknown { error: failure(None, "Timeout", self.now) };
-        let later = self.now + self.rng.random_range(1..600);
+        // Just before its lifetime ends is when a late request does the most harm.
+        let late = if self.rng.random_ratio(1, 2) { LIFETIME - 20..LIFETIME + 1 } else { 1..600 };
+        let later = self.now + self.rng.random_range(late);
         let luck = if self.is_calm() { 0 } else { self.rng.random_range(0..9) };
         match luck {
             // Lost, or late; the sender waits for an answer, or has crashed.

@@ -157,7 +157,7 @@ fn named<'a>(case: &'a Case, name: &str) -> &'a RedisUpgrade {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn an_order_is_for_more_than_what_runs_and_for_nothing_but_what_is_declared(case in prop_oneof![case(), due()]) {
