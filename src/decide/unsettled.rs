@@ -47,7 +47,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
         Some(size) if size >= situation.desired() => {
             Decision::rest(size_is_there(situation, size)).again_after(dead_after)
         }
-        _ if dead => not_running(situation, look),
+        _ if dead => not_running(situation, entry, look),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
             let message = format!("Ordering {to} MB ({name}).");
             Decision::rest(Verdict::reconciling("Ordering", message)).active().again_after(later(signed_at, ANSWER_DUE))
@@ -86,7 +86,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
                 upgrading,
             );
         }
-        None => return not_running_yet(situation, look, upgrading),
+        None => return not_running_yet(situation, entry, look, upgrading),
         Some(_) => {}
     }
     let failed = |code_desc: &str, evidence: String| {
@@ -134,21 +134,22 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
 }
 
 /// An accepted order, and the instance doesn't run.
-fn not_running_yet(situation: &Situation<'_>, look: Look<'_>, upgrading: Verdict) -> Decision {
+fn not_running_yet(situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>, upgrading: Verdict) -> Decision {
     match look.instance.map(|instance| instance.state) {
         Some(InstanceState::InProcess | InstanceState::Initializing) => Decision::rest(upgrading).active(),
-        _ => not_running(situation, look),
+        _ => not_running(situation, entry, look),
     }
 }
 
 /// Not running tells nothing about the order: it is waited for, and people are told what is seen.
-fn not_running(situation: &Situation<'_>, look: Look<'_>) -> Decision {
+fn not_running(situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
     let Some(instance) = look.instance else { return Decision::rest(absent(situation)) };
     match instance.state {
         InstanceState::Isolated | InstanceState::Unknown(_) => Decision::rest(abnormal(situation, instance)),
         state => {
             let message = format!("{} is {state}: what became of its order is seen once it runs.", instance.redis_id);
-            Decision::rest(Verdict::reconciling("OutcomeUnknown", message)).active()
+            let error = entry.outcome().error;
+            Decision::rest(Verdict { error, ..Verdict::reconciling("OutcomeUnknown", message) }).active()
         }
     }
 }

@@ -36,7 +36,9 @@ fn an_entry_without_a_status_is_written() {
 #[test]
 fn a_written_entry_waits_for_anything_but_running_however_late() {
     let case = wants(2048).entry(1024, 2048, unknown());
-    case.clone().sees(InstanceState::InProcess, 1024, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
+    let busy = case.clone().sees(InstanceState::InProcess, 1024, DEAD + 9);
+    busy.rests(Health::Reconciling, "OutcomeUnknown");
+    assert_eq!(busy.decide().verdict.error.unwrap().code_desc, "Timeout", "its cause isn't gone");
     case.clone().sees(InstanceState::InProcess, 2048, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
     case.clone().sees(InstanceState::Initializing, 1024, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
     case.clone().sees(InstanceState::Isolated, 2048, DEAD + 9).rests(Health::Stalled, "InstanceStatusAbnormal");
