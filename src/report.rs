@@ -54,7 +54,6 @@ impl Reporter {
         if after == before {
             return Ok(());
         }
-        self.announce_stall(instance, &before, &decision.verdict);
         let namespace = instance.namespace().unwrap_or_default();
         let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &namespace);
         let patch = json!({
@@ -68,16 +67,23 @@ impl Reporter {
         match timeout(CALL_TIMEOUT, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
             Err(_) => Err(kube::Error::Service("the API server did not answer in time".into())),
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
-            Ok(result) => result.map(|_| ()),
+            Ok(Err(error)) => Err(error),
+            // Not before: a status that can't be written is tried again, and that would be an Event each time.
+            Ok(Ok(_)) => {
+                self.announce_stall(instance, &before, &decision.verdict);
+                Ok(())
+            }
         }
     }
 
     fn announce_stall(&self, instance: &RedisInstance, before: &RedisInstanceStatus, verdict: &Verdict) {
-        let known = before.conditions.iter().any(|condition| {
-            condition.type_ == "Stalled" && condition.status == "True" && condition.reason == verdict.reason
-        });
+        let reason = word(&verdict.reason);
+        let known = before
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Stalled" && condition.status == "True" && condition.reason == reason);
         if verdict.health == Health::Stalled && !known {
-            self.event(instance, "Warning", &verdict.reason, "Stalled", &verdict.message, None);
+            self.event(instance, "Warning", &reason, "Stalled", &verdict.message, None);
         }
     }
 
