@@ -1,1 +1,23 @@
+//! crs-operator keeps Tencent Cloud CRS (Redis) instances at the memory size that their owners declare, and never pays twice.
+//!
+//! The way of the data: [`controller`] is woken for one `RedisInstance`; [`observe`] has seen its instance in the cloud;
+//! [`decide`] says what to do; [`act`] does it, through the [`book`] and the [`calls`] of the [`cloud`]; [`report`] tells people.
 
+mod act; // carries a decision out, in the order that keeps the money safe
+mod api; // the two resources: types, schema, rules
+mod balance; // accounts without money: one probe for each
+pub mod book; // the account book, and the permit that an order takes
+mod calls; // calls of the cloud, limited and counted
+mod claims; // which RedisInstance owns which instance
+pub mod cli; // one file for each subcommand
+pub mod cloud; // the cloud's API: plain types, clients, limits; knows no Kubernetes
+mod controller; // watches, queue, reconcile
+mod decide; // the policy: pure
+mod leader; // leader election, for economy
+mod observe; // the cloud's lists, and whom a change wakes
+mod report; // status and Events
+mod secrets; // the cloud's keys
+mod serve; // health, readiness, metrics
+mod simulator; // the cloud's side, for tests, demo and trying out; shares nothing with the rest
+mod telemetry; // logs and metrics
+mod wakes; // who is to be looked at soon

@@ -1,0 +1,53 @@
+//! Objects for tests.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    InstanceRef, Mode, RedisInstance, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus,
+    redis_instance::{RedisInstanceSpec, SecretRef},
+};
+
+/// shop/`name`, generation 1, which wants crs-1 in gz to have `mem_size` MB.
+pub fn instance(name: &str, uid: &str, mem_size: i64) -> RedisInstance {
+    let spec = RedisInstanceSpec {
+        redis_id: "crs-1".into(),
+        region: "gz".into(),
+        mem_size,
+        credentials_secret_ref: SecretRef { name: "qcloud".into() },
+        mode: Mode::Enforce,
+    };
+    let mut instance = RedisInstance::new(name, spec);
+    instance.metadata.namespace = Some("shop".into());
+    instance.metadata.uid = Some(uid.into());
+    instance.metadata.generation = Some(1);
+    instance
+}
+
+/// Entry crs-1-`number`, asked for by [`instance`] "sessions" with the uid "uid".
+pub fn entry(number: u64, from: i64, to: i64, signed_at: i64, status: RedisUpgradeStatus) -> RedisUpgrade {
+    let spec = RedisUpgradeSpec {
+        redis_id: "crs-1".into(),
+        region: "gz".into(),
+        from,
+        to,
+        signed_at: at(signed_at),
+        instance_ref: InstanceRef {
+            namespace: "shop".into(),
+            name: "sessions".into(),
+            path: "shop/sessions".into(),
+            uid: "uid".into(),
+            generation: 1,
+            requested_at: None,
+            secret_version: Some("1".into()),
+        },
+    };
+    let mut entry = RedisUpgrade::new(&format!("crs-1-{number}"), spec);
+    entry.status = Some(status);
+    entry
+}
+
+/// So many seconds of the Unix clock.
+pub fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
+}

@@ -1,0 +1,115 @@
+//! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use kube::{ResourceExt, runtime::watcher::Event};
+
+use crate::api::{REDIS_ID_LABEL, RedisUpgrade};
+
+type Entries = HashMap<String, Vec<RedisUpgrade>>;
+
+#[derive(Clone, Default)]
+pub struct Cache {
+    entries: Arc<RwLock<Entries>>,
+    /// What a list in progress has shown so far.
+    listed: Arc<RwLock<Entries>>,
+}
+
+impl Cache {
+    /// The entries of an instance, lowest number first.
+    pub fn entries(&self, redis_id: &str) -> Vec<RedisUpgrade> {
+        read(&self.entries).get(redis_id).cloned().unwrap_or_default()
+    }
+
+    /// Takes an event of the watch; returns the redisIds whose entries may have changed.
+    pub fn apply(&self, event: Event<RedisUpgrade>) -> Vec<String> {
+        match event {
+            Event::Init => {
+                write(&self.listed).clear();
+                Vec::new()
+            }
+            Event::InitApply(entry) => {
+                insert(&mut write(&self.listed), slim(entry));
+                Vec::new()
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut *write(&self.listed));
+                let mut entries = write(&self.entries);
+                let mut changed: Vec<_> = listed.keys().cloned().collect();
+                changed.extend(entries.keys().filter(|id| !listed.contains_key(*id)).cloned());
+                *entries = listed;
+                changed
+            }
+            Event::Apply(entry) => {
+                let redis_id = key(&entry);
+                insert(&mut write(&self.entries), slim(entry));
+                vec![redis_id]
+            }
+            Event::Delete(entry) => {
+                let redis_id = key(&entry);
+                let mut entries = write(&self.entries);
+                if let Some(of_instance) = entries.get_mut(&redis_id) {
+                    of_instance.retain(|other| other.name_any() != entry.name_any());
+                    if of_instance.is_empty() {
+                        entries.remove(&redis_id);
+                    }
+                }
+                vec![redis_id]
+            }
+        }
+    }
+
+    /// Takes what this process wrote or read, unless something newer is there.
+    pub(super) fn put(&self, entry: &RedisUpgrade) {
+        insert(&mut write(&self.entries), slim(entry.clone()));
+    }
+
+    /// Takes what a consistent read has shown.
+    pub(super) fn put_all(&self, redis_id: &str, entries: &[RedisUpgrade]) {
+        let mut all = write(&self.entries);
+        if entries.is_empty() {
+            all.remove(redis_id);
+        } else {
+            all.insert(redis_id.to_owned(), entries.iter().cloned().map(slim).collect());
+        }
+    }
+}
+
+/// An entry with a status that only an older or newer schema can read would hide from its instance by its spec, but not by its label.
+fn key(entry: &RedisUpgrade) -> String {
+    entry.labels().get(REDIS_ID_LABEL).unwrap_or(&entry.spec.redis_id).clone()
+}
+
+fn insert(entries: &mut Entries, entry: RedisUpgrade) {
+    let of_instance = entries.entry(key(&entry)).or_default();
+    match of_instance.iter_mut().find(|other| other.name_any() == entry.name_any()) {
+        Some(other) if version(other) > version(&entry) => {}
+        Some(other) => *other = entry,
+        None => {
+            of_instance.push(entry);
+            of_instance.sort_by_key(RedisUpgrade::number);
+        }
+    }
+}
+
+/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
+fn version(entry: &RedisUpgrade) -> u64 {
+    entry.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+fn slim(mut entry: RedisUpgrade) -> RedisUpgrade {
+    entry.metadata.managed_fields = None;
+    entry
+}
+
+/// A panic elsewhere can't leave the map half changed: each change is one insert, or one swap.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,188 @@
+//! The account book: entries of kind `RedisUpgrade`, named `<redisId>-<n>`. The API server lets just one process create number n, and that
+//! is what keeps an order from being made twice (invariants B1–B5). `cache` has the watched copy, for what costs nothing when it is stale.
+
+mod cache;
+mod permit;
+mod retention;
+mod transition;
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
+
+pub use cache::Cache;
+pub use permit::SendPermit;
+pub use transition::Outcome;
+
+/// An order is sent within this time of the moment at which its book began to be read, or never (invariant B3).
+const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// An order isn't written any more when so little of that is left.
+const SEND_MARGIN: Duration = Duration::from_secs(4);
+/// One call of the API server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the book could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("reading the book and the instance took too long: nothing was ordered")]
+    TooSlow,
+    #[error("somebody else wrote into the book of this instance meanwhile")]
+    Conflict,
+    #[error("{0}")]
+    Api(#[source] Box<kube::Error>),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict,
+            error => Self::Api(Box::new(error)),
+        }
+    }
+}
+
+/// The entries of one instance, read consistently, lowest number first, and when the reading began.
+pub struct Ledger {
+    began: Instant,
+    redis_id: String,
+    pub entries: Vec<RedisUpgrade>,
+}
+
+/// What an entry says of the order.
+pub struct Order {
+    pub region: String,
+    pub from: i64,
+    pub to: i64,
+    pub signed_at: Timestamp,
+    pub instance_ref: InstanceRef,
+}
+
+#[derive(Clone)]
+pub struct Book {
+    api: Api<RedisUpgrade>,
+    cache: Cache,
+}
+
+impl Book {
+    /// The book in `namespace`. The client must not repeat requests by itself.
+    pub fn new(client: Client, namespace: &str, cache: Cache) -> Self {
+        Self { api: Api::namespaced(client, namespace), cache }
+    }
+
+    /// Reads the entries of an instance: not from a watch's cache, but as they are (invariant B2).
+    pub async fn read(&self, redis_id: &str) -> Result<Ledger, Error> {
+        let began = Instant::now();
+        let by_instance = ListParams::default().labels(&format!("{REDIS_ID_LABEL}={redis_id}"));
+        let mut entries = within(self.api.list(&by_instance)).await?.items;
+        entries.sort_by_key(RedisUpgrade::number);
+        self.cache.put_all(redis_id, &entries);
+        Ok(Ledger { began, redis_id: redis_id.into(), entries })
+    }
+
+    /// Writes the next entry. Only its 201 gives the right to send: after a conflict, a time-out or any other error there is none.
+    pub async fn write(&self, ledger: &Ledger, order: Order) -> Result<(RedisUpgrade, SendPermit), Error> {
+        let send_before = ledger.began + SEND_WITHIN;
+        if Instant::now() + SEND_MARGIN > send_before {
+            return Err(Error::TooSlow);
+        }
+        let number = ledger.entries.iter().map(RedisUpgrade::number).max().unwrap_or(0) + 1;
+        // Book and wire say the same time: whole seconds.
+        let signed_at = Timestamp::from_second(order.signed_at.as_second()).unwrap_or(order.signed_at);
+        let entry = RedisUpgrade {
+            metadata: ObjectMeta {
+                name: Some(format!("{}-{number}", ledger.redis_id)),
+                labels: Some([(REDIS_ID_LABEL.to_owned(), ledger.redis_id.clone())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: RedisUpgradeSpec {
+                redis_id: ledger.redis_id.clone(),
+                region: order.region,
+                from: order.from,
+                to: order.to,
+                signed_at: Time(signed_at),
+                instance_ref: order.instance_ref,
+            },
+            status: None,
+        };
+        let written = within(self.api.create(&PostParams::default(), &entry)).await?;
+        self.cache.put(&written);
+        Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
+    }
+
+    /// Closes an entry, or notes something in it, if it still is as it was read.
+    pub async fn advance(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<RedisUpgrade, Error> {
+        match transition::apply(&entry.outcome(), outcome) {
+            Some(status) => self.patch_status(entry, &status).await,
+            None => Ok(entry.clone()),
+        }
+    }
+
+    /// Writes what came of an order that this process sent: a fact, so it is tried until it stands there. Ends without it only when the
+    /// entry is gone, or after an hour.
+    pub async fn record(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<RedisUpgrade, Error> {
+        let patient = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(10))
+            .with_total_delay(Some(Duration::from_secs(3600)))
+            .without_max_times();
+        let name = entry.name_any();
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let attempt = || async {
+            let current = if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                entry.clone()
+            } else {
+                within(self.api.get(&name)).await?
+            };
+            self.advance(&current, outcome).await
+        };
+        attempt
+            .retry(patient)
+            .when(|error| !matches!(error, Error::Api(error) if matches!(&**error, kube::Error::Api(status) if status.code == 404)))
+            .notify(|error, wait| tracing::warn!(entry = name, %error, ?wait, ?outcome, "what came of an order could not be written yet"))
+            .await
+    }
+
+    /// Deletes the entries that need not be kept.
+    pub async fn prune(&self, entries: &[RedisUpgrade], now: Timestamp) {
+        for entry in retention::prunable(entries, now) {
+            let unchanged = Preconditions { resource_version: entry.resource_version(), uid: entry.uid() };
+            let params = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
+            if let Err(error) = within(self.api.delete(&entry.name_any(), &params)).await {
+                tracing::debug!(entry = entry.name_any(), %error, "an old entry could not be deleted; it is tried again");
+            }
+        }
+    }
+
+    /// A merge, so that fields which this version doesn't know stay; with the resourceVersion, so that nothing written meanwhile is lost.
+    async fn patch_status(&self, entry: &RedisUpgrade, status: &RedisUpgradeStatus) -> Result<RedisUpgrade, Error> {
+        let mut patch = json!({ "metadata": { "resourceVersion": entry.resource_version() }, "status": status });
+        // A merge takes away only what is named as null.
+        if status.error.is_none() {
+            patch["status"]["error"] = Value::Null;
+        }
+        if status.settled_at.is_none() {
+            patch["status"]["settledAt"] = Value::Null;
+        }
+        let patched =
+            within(self.api.patch_status(&entry.name_any(), &PatchParams::default(), &Patch::Merge(patch))).await?;
+        self.cache.put(&patched);
+        Ok(patched)
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    Ok(timeout(CALL_TIMEOUT, call).await.map_err(|_| Error::Timeout)??)
+}

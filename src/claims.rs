@@ -1,0 +1,149 @@
+//! Which `RedisInstance` is about which instance of the cloud, and of several the one that owns it (invariant B8).
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::api::RedisInstance;
+
+/// Could this `RedisInstance` observe its instance?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    Untried,
+    Sees,
+    /// Its credentials can't see it: it doesn't stand in the way of the others.
+    Blind,
+}
+
+struct Claim {
+    object: ObjectRef<RedisInstance>,
+    uid: String,
+    created: Timestamp,
+    sight: Sight,
+}
+
+#[derive(Default)]
+pub struct Claims {
+    by_redis_id: Mutex<HashMap<String, Vec<Claim>>>,
+}
+
+impl Claims {
+    /// Takes a `RedisInstance` that was seen. Returns the others on the same instance if that may change who owns it.
+    pub fn insert(&self, instance: &RedisInstance) -> Vec<ObjectRef<RedisInstance>> {
+        let object = ObjectRef::from_obj(instance);
+        let uid = instance.uid().unwrap_or_default();
+        let created = instance.meta().creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+        let mut all = self.lock();
+        let claims = all.entry(instance.spec.redis_id.clone()).or_default();
+        if claims.iter().any(|claim| claim.object == object && claim.uid == uid) {
+            return Vec::new();
+        }
+        claims.retain(|claim| claim.object != object);
+        claims.push(Claim { object, uid: uid.clone(), created, sight: Sight::Untried });
+        claims.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+        claims.iter().filter(|claim| claim.uid != uid).map(|claim| claim.object.clone()).collect()
+    }
+
+    /// Forgets a `RedisInstance`. Returns the others on the same instance.
+    pub fn remove(&self, redis_id: &str, object: &ObjectRef<RedisInstance>) -> Vec<ObjectRef<RedisInstance>> {
+        let mut all = self.lock();
+        let Some(claims) = all.get_mut(redis_id) else { return Vec::new() };
+        claims.retain(|claim| claim.object != *object);
+        let others = claims.iter().map(|claim| claim.object.clone()).collect();
+        if claims.is_empty() {
+            all.remove(redis_id);
+        }
+        others
+    }
+
+    /// Notes whether a `RedisInstance` could observe its instance. Returns the others if that changes who owns it.
+    pub fn sees(&self, instance: &RedisInstance, sight: Sight) -> Vec<ObjectRef<RedisInstance>> {
+        let object = ObjectRef::from_obj(instance);
+        let mut all = self.lock();
+        let Some(claims) = all.get_mut(&instance.spec.redis_id) else { return Vec::new() };
+        let Some(claim) = claims.iter_mut().find(|claim| claim.object == object) else { return Vec::new() };
+        let changes_owner = (claim.sight == Sight::Blind) != (sight == Sight::Blind);
+        claim.sight = sight;
+        if !changes_owner {
+            return Vec::new();
+        }
+        claims.iter().filter(|claim| claim.object != object).map(|claim| claim.object.clone()).collect()
+    }
+
+    /// namespace/name of the one that owns the instance, if it is another than this: of those not blind the oldest, then the one with
+    /// the lowest uid.
+    pub fn other_owner(&self, instance: &RedisInstance) -> Option<String> {
+        let all = self.lock();
+        let owner = all.get(&instance.spec.redis_id)?.iter().find(|claim| claim.sight != Sight::Blind)?;
+        (owner.object != ObjectRef::from_obj(instance))
+            .then(|| format!("{}/{}", owner.object.namespace.as_deref().unwrap_or_default(), owner.object.name))
+    }
+
+    /// All that are about this instance.
+    pub fn of(&self, redis_id: &str) -> Vec<ObjectRef<RedisInstance>> {
+        let all = self.lock();
+        all.get(redis_id).map(|claims| claims.iter().map(|claim| claim.object.clone()).collect()).unwrap_or_default()
+    }
+
+    /// A panic elsewhere can't leave the map half changed in a way that matters: at worst a claim is made again by the next event.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Claim>>> {
+        self.by_redis_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing;
+
+    fn instance(name: &str, uid: &str, created: i64) -> RedisInstance {
+        let mut instance = testing::instance(name, uid, 1024);
+        instance.metadata.creation_timestamp = Some(testing::at(created));
+        instance
+    }
+
+    #[test]
+    fn the_oldest_owns_then_the_lowest_uid() {
+        let claims = Claims::default();
+        let (young, old, twin) = (instance("young", "a", 20), instance("old", "c", 10), instance("twin", "b", 10));
+        for each in [&young, &old, &twin] {
+            claims.insert(each);
+        }
+        assert_eq!(claims.other_owner(&twin), None);
+        assert_eq!(claims.other_owner(&old).as_deref(), Some("shop/twin"));
+        assert_eq!(claims.other_owner(&young).as_deref(), Some("shop/twin"));
+    }
+
+    #[test]
+    fn one_that_cannot_observe_blocks_nobody_until_it_can() {
+        let claims = Claims::default();
+        let (old, young) = (instance("old", "a", 10), instance("young", "b", 20));
+        claims.insert(&old);
+        assert_eq!(claims.insert(&young).len(), 1, "the older one hears of it");
+        assert_eq!(claims.sees(&old, Sight::Blind).len(), 1, "the younger one is woken");
+        assert_eq!(claims.other_owner(&young), None);
+        assert_eq!(claims.sees(&old, Sight::Sees).len(), 1);
+        assert_eq!(claims.other_owner(&young).as_deref(), Some("shop/old"));
+        assert_eq!(claims.sees(&old, Sight::Sees).len(), 0, "nothing new, nobody is woken");
+    }
+
+    #[test]
+    fn when_the_owner_is_deleted_or_made_again_the_next_one_owns() {
+        let claims = Claims::default();
+        let (old, young) = (instance("old", "a", 10), instance("young", "b", 20));
+        claims.insert(&old);
+        claims.insert(&young);
+        assert_eq!(
+            claims.insert(&instance("old", "c", 30)).len(),
+            1,
+            "made again under its name, it is the younger one"
+        );
+        assert_eq!(claims.other_owner(&young), None);
+        assert_eq!(claims.remove("crs-1", &ObjectRef::from_obj(&young)).len(), 1);
+        assert_eq!(claims.of("crs-1").len(), 1);
+    }
+}

@@ -1,0 +1,305 @@
+//! `crs-operator run`: the operator.
+
+use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    act::Actor,
+    balance::Balances,
+    book::{Book, Cache},
+    calls::Calls,
+    cloud::{Cloud, limits::Limits, v2::V2},
+    controller::Operator,
+    decide::Policy,
+    leader::Leader,
+    observe::Observer,
+    report::Reporter,
+    secrets::Secrets,
+    serve::serve,
+    telemetry::{LogFormat, Metrics, init_logs},
+    wakes::Wakes,
+};
+
+/// What was sent is followed to its end for so long after the signal to stop. Shorter than the pod's grace period.
+const LAST_WORDS: Duration = Duration::from_secs(25);
+/// Events under way at the end are waited for so long.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
+
+const EXAMPLES: &str = "\
+Examples:
+  All namespaces, with the kubeconfig's context or the pod's ServiceAccount:
+      crs-operator run
+  Two namespaces only, the account book in a third, several replicas:
+      crs-operator run --namespace shop --namespace forum --book-namespace crs-system --leader-elect
+  Against the simulator:
+      crs-operator run --api-endpoint http://127.0.0.1:8086 --cloud-lag 2s --request-lifetime 10s
+
+Every flag can come from the environment: --cloud-lag from CRS_OPERATOR_CLOUD_LAG, and so on. RUST_LOG sets what is logged.";
+
+/// Run the operator
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// Generation of the cloud's API
+    #[arg(long, value_enum, default_value = "v2", env = "CRS_OPERATOR_API")]
+    api: Api,
+
+    /// URL of the cloud's API, https only but for loopback; without a path the API's own is added [default: the API's own]
+    #[arg(long, value_name = "URL", env = "CRS_OPERATOR_API_ENDPOINT")]
+    api_endpoint: Option<String>,
+
+    /// Namespace whose RedisInstances are looked after; repeatable (in the environment: comma-separated) [default: all]
+    #[arg(long = "namespace", value_name = "NS", value_delimiter = ',', env = "CRS_OPERATOR_NAMESPACE")]
+    namespaces: Vec<String>,
+
+    /// Namespace of the account book [default: the pod's own, else the kubeconfig context's, else default]
+    #[arg(long, value_name = "NS", env = "CRS_OPERATOR_BOOK_NAMESPACE")]
+    book_namespace: Option<String>,
+
+    /// How many RedisInstances are worked on at the same time
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000), env = "CRS_OPERATOR_CONCURRENCY")]
+    concurrency: u16,
+
+    /// Requests a second to the cloud, for each account, region and action; 0: no limit
+    #[arg(long, value_name = "RATE", default_value_t = 5.0, env = "CRS_OPERATOR_CLOUD_RATE")]
+    cloud_rate: f64,
+
+    /// How often a still instance is looked at
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = from_100ms, env = "CRS_OPERATOR_RESYNC")]
+    resync: Duration,
+
+    /// How often an instance is looked at while something is on its way; not more seldom than --resync
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = from_100ms, env = "CRS_OPERATOR_RESYNC_ACTIVE")]
+    resync_active: Duration,
+
+    /// How long an accepted order may stay invisible in the cloud's answers, from 1s up
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = from_1s, env = "CRS_OPERATOR_CLOUD_LAG")]
+    cloud_lag: Duration,
+
+    /// How long after its Timestamp the cloud may still accept a request, from 1s up: never shorter than the cloud's own
+    /// window (5 minutes; 2 hours by an older document) and the difference of its clocks
+    #[arg(long, value_name = "DURATION", default_value = "5m30s", value_parser = from_1s, env = "CRS_OPERATOR_REQUEST_LIFETIME")]
+    request_lifetime: Duration,
+
+    /// Where /metrics is served
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8080",
+        env = "CRS_OPERATOR_METRICS_BIND_ADDRESS"
+    )]
+    metrics_bind_address: SocketAddr,
+
+    /// Where /healthz and /readyz are served
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8081",
+        env = "CRS_OPERATOR_HEALTH_PROBE_BIND_ADDRESS"
+    )]
+    health_probe_bind_address: SocketAddr,
+
+    /// Act only while holding the Lease crs-operator in the book's namespace: for several replicas
+    #[arg(long, env = "CRS_OPERATOR_LEADER_ELECT")]
+    leader_elect: bool,
+
+    /// How log lines look
+    #[arg(long, value_enum, default_value = "text", env = "CRS_OPERATOR_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Api {
+    V2,
+}
+
+fn from_1s(text: &str) -> Result<Duration, String> {
+    at_least(Duration::from_secs(1), text)
+}
+
+fn from_100ms(text: &str) -> Result<Duration, String> {
+    at_least(Duration::from_millis(100), text)
+}
+
+/// A year is the longest: the policy adds these to times.
+fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
+    let duration =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; it looks like 500ms, 4s or 5m"))?;
+    if duration < least || duration > Duration::from_secs(365 * 24 * 3600) {
+        return Err(format!("it must be from {} to 1y", humantime::format_duration(least)));
+    }
+    Ok(duration)
+}
+
+pub async fn run(args: RunArgs) -> Result<(), String> {
+    init_logs(args.log_format);
+    no_core_dumps();
+    // kube and reqwest share this one; each on its own would bring another, and panic.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider is installed already");
+    }
+    let stopping = CancellationToken::new();
+    let mut config = Config::infer()
+        .await
+        .map_err(|error| format!("no cluster to work with: {error}. Set KUBECONFIG, or run in a pod"))?;
+    // A repeated create could not be told from somebody else's, and up to a quarter of an hour of tries would outlast the right to send.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let book_namespace = args
+        .book_namespace
+        .clone()
+        .or_else(|| std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()))
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = connect(config.clone())?;
+    let identity = identity();
+    let policy = Policy {
+        lag: signed(args.cloud_lag),
+        lifetime: signed(args.request_lifetime),
+        resync: args.resync,
+        active: args.resync_active.min(args.resync),
+    };
+    let namespaces: Vec<Option<String>> =
+        if args.namespaces.is_empty() { vec![None] } else { args.namespaces.iter().cloned().map(Some).collect() };
+    let cloud: Arc<dyn Cloud> = match args.api {
+        Api::V2 => Arc::new(
+            V2::new(args.api_endpoint.as_deref(), rand::random, Timestamp::now)
+                .map_err(|error| format!("--api-endpoint: {error}"))?,
+        ),
+    };
+    let limits = Limits::new(args.cloud_rate, rand::random).map_err(|error| format!("--cloud-rate: {error}"))?;
+
+    let metrics = Arc::new(Metrics::default());
+    let calls = Calls::new(cloud, limits, metrics.clone());
+    let wakes = Wakes::new(namespaces.iter().cloned());
+    let secrets = Secrets::new(client.clone());
+    let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
+    let cache = Cache::default();
+    let actor = Actor {
+        book: Book::new(client.clone(), &book_namespace, cache.clone()),
+        calls,
+        policy,
+        reporter: Reporter::new(client.clone(), identity.clone()),
+        balances: Arc::new(Balances::new(args.cloud_lag)),
+        metrics: metrics.clone(),
+        wakes,
+        orders: TaskTracker::new(),
+        stopping: stopping.clone(),
+    };
+    let (orders, events) = (actor.orders.clone(), actor.reporter.tasks.clone());
+    let operator = Arc::new(Operator::new(actor, cache, observer, secrets));
+
+    stop_on_signals(stopping.clone())?;
+    let watches = namespaces.len() + 1;
+    let leads = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ready = {
+        let (operator, leads) = (operator.clone(), leads.clone());
+        // One that stands by is ready for that.
+        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.synced.load(Ordering::Relaxed) >= watches)
+    };
+    let served =
+        serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready, stopping.clone())
+            .await
+            .map_err(|error| format!("--metrics-bind-address or --health-probe-bind-address: {error}"))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), book_namespace, metrics = %served.0, health = %served.1, identity, "crs-operator starts");
+
+    let leader = if args.leader_elect {
+        // A renewal without an answer must fail before the lease ends.
+        config.read_timeout = Some(Duration::from_secs(5));
+        config.reset_reader_on_write = true;
+        let election = connect(config)?;
+        tokio::select! {
+            leader = Leader::elected(election, &book_namespace, &identity) => Some(leader.map_err(|error| format!("leader election: {error}"))?),
+            () = stopping.cancelled() => return Ok(()),
+        }
+    } else {
+        None
+    };
+    leads.store(true, Ordering::Relaxed);
+    metrics.leader(true);
+    tracing::info!("this process acts");
+
+    let lost = CancellationToken::new();
+    let watching_the_lease = async {
+        match &leader {
+            Some(leader) => leader.lost().await,
+            None => std::future::pending().await,
+        }
+        tracing::error!("the lease is lost: this process ends, another one acts");
+        lost.cancel();
+        stopping.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()) => {}
+        () = watching_the_lease => {}
+    }
+    metrics.leader(false);
+    orders.close();
+    events.close();
+    if timeout(LAST_WORDS, orders.wait()).await.is_err() {
+        tracing::warn!("orders are still under way: what comes of them is found by a later look");
+    }
+    if timeout(LAST_EVENTS, events.wait()).await.is_err() {
+        tracing::warn!("some Events could not be sent");
+    }
+    match leader {
+        _ if lost.is_cancelled() => Err("the lease is lost".into()),
+        Some(leader) => {
+            leader.release().await;
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The first signal ends the work in order, the second at once.
+fn stop_on_signals(stopping: CancellationToken) -> Result<(), String> {
+    let signals = || Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let (mut terminate, mut interrupt) = signals().map_err(|error| format!("signals: {error}"))?;
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        tracing::info!("stopping: nothing new is ordered");
+        stopping.cancel();
+        next().await;
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// A core dump would hold the cloud's keys.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
+fn connect(config: Config) -> Result<Client, String> {
+    Client::try_from(config).map_err(|error| format!("the kubeconfig can't be used: {error}"))
+}
+
+/// The pod's name, or the machine's, and something that no other process has.
+fn identity() -> String {
+    let name =
+        ["POD_NAME", "HOSTNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    format!("{:.100}-{:08x}", name.as_deref().unwrap_or("crs-operator"), rand::random::<u32>())
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

@@ -1,0 +1,316 @@
+//! How often an account, a region and an action may be called, and when to leave them alone. Never waits: it says when
+//! to come back, so that one account's trouble is its own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+use super::{Account, Caller, CloudError, ErrorKind, regions};
+
+/// First and longest pause of an account and region that is throttled or doesn't answer; it doubles in between.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After a pause, how long one call's answer is waited for before another one may try.
+const PROBE: Duration = Duration::from_secs(2);
+/// The furthest place in a queue that is given out.
+const LONGEST_QUEUE: Duration = Duration::from_secs(60);
+/// Idle entries are dropped each time that this many calls have asked.
+const SWEEP: u32 = 1024;
+
+/// `--cloud-rate` is out of its range.
+#[derive(Debug, thiserror::Error)]
+#[error("a rate of {0}: it is 0 (no limit), or from 0.001 to 1000 requests a second")]
+pub struct RateError(f64);
+
+type Place = (Account, String);
+type Bucket = (Place, &'static str);
+type Buckets = RateLimiter<Bucket, HashMapStateStore<Bucket>, TokioClock, NoOpMiddleware<Duration>>;
+
+/// A token bucket for each account, region and action, and a pause for each account and region.
+pub struct Limits {
+    buckets: Option<Buckets>,
+    clock: TokioClock,
+    /// How long one token takes.
+    period: Duration,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    pauses: HashMap<Place, Pause>,
+    /// When the last of those that were turned away may come back.
+    queues: HashMap<Bucket, Instant>,
+    asked: u32,
+}
+
+struct Pause {
+    failures: u32,
+    until: Instant,
+    /// A call is on its way to find out whether it is over.
+    probing: bool,
+}
+
+impl Limits {
+    /// `rate` is in requests a second, for each account, region and action, with bursts of what a second gives; 0: no limit.
+    /// `random` spreads those that come back.
+    ///
+    /// # Errors
+    /// A rate that is neither 0 nor from 0.001 to 1000.
+    pub fn new(rate: f64, random: impl Fn() -> u64 + Send + Sync + 'static) -> Result<Self, RateError> {
+        if rate != 0.0 && !(0.001..=1000.0).contains(&rate) {
+            return Err(RateError(rate));
+        }
+        let clock = TokioClock(Instant::now());
+        let period = if rate == 0.0 { Duration::ZERO } else { Duration::from_secs_f64(1.0 / rate) };
+        let quota = Quota::with_period(period).map(|quota| match std::num::NonZeroU32::new(rate as u32) {
+            Some(burst) => quota.allow_burst(burst),
+            None => quota,
+        });
+        let buckets = quota.map(|quota| RateLimiter::new(quota, HashMapStateStore::default(), clock));
+        Ok(Self { buckets, clock, period, random: Box::new(random), state: Mutex::default() })
+    }
+
+    /// Takes the right to make one call, or says how long to stay away.
+    pub fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sweep(&mut state, now);
+        let bucket = (place(caller), action);
+        if let Some(pause) = state.pauses.get(&bucket.0).filter(|pause| now < pause.until) {
+            let left = pause.until - now;
+            return Err(left + self.up_to(left.min(FIRST_PAUSE)));
+        }
+        if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
+            // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
+            let free = now + not_until.wait_time_from(self.clock.now());
+            let next = state.queues.entry(bucket).or_insert(free);
+            let mine = free.max(*next).min(now + LONGEST_QUEUE);
+            *next = mine + self.period;
+            return Err(mine - now);
+        }
+        if let Some(pause) = state.pauses.get_mut(&bucket.0) {
+            // One goes first, so that no herd falls on a cloud that just came back.
+            pause.probing = true;
+            pause.until = now + PROBE;
+        }
+        Ok(())
+    }
+
+    /// Learns from what came of a call: throttled (4400), failing (6xxx) or unreachable, its account and region pause, for
+    /// longer each time; an answer ends that. Returns the pause if one begins.
+    pub fn learn<T>(&self, caller: &Caller, outcome: &Result<T, CloudError>) -> Option<Duration> {
+        let now = Instant::now();
+        let place = place(caller);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = state.pauses.get(&place);
+        // Of many calls under way at once each says the same: only what was sent since the pause says something new.
+        if known.is_some_and(|pause| now < pause.until && !pause.probing) {
+            return None;
+        }
+        if is_trouble(outcome)? {
+            let failures = known.map_or(0, |pause| pause.failures);
+            let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+            let pause = pause / 2 + self.up_to(pause / 2);
+            state.pauses.insert(place, Pause { failures: failures + 1, until: now + pause, probing: false });
+            return Some(pause);
+        }
+        state.pauses.remove(&place);
+        None
+    }
+
+    fn up_to(&self, most: Duration) -> Duration {
+        most.mul_f64((self.random)() as f64 / u64::MAX as f64)
+    }
+
+    /// Accounts come and go; what is over is dropped.
+    fn sweep(&self, state: &mut State, now: Instant) {
+        state.asked += 1;
+        if state.asked < SWEEP {
+            return;
+        }
+        state.asked = 0;
+        state.queues.retain(|_, next| now < *next);
+        state.pauses.retain(|_, pause| now < pause.until + LONGEST_PAUSE);
+        if let Some(buckets) = &self.buckets {
+            buckets.retain_recent();
+        }
+    }
+}
+
+/// Both forms of a region are one place.
+fn place(caller: &Caller) -> Place {
+    (caller.account.clone(), regions::short(&caller.region).to_owned())
+}
+
+/// Whether this says that the cloud wants, or needs, to be left alone; `None` when it says nothing about that.
+fn is_trouble<T>(outcome: &Result<T, CloudError>) -> Option<bool> {
+    match outcome {
+        Err(CloudError { kind: ErrorKind::Code, code, .. }) => Some(matches!(code, Some(4400 | 6000..=6999))),
+        // One odd row, or our own slowness, is no reason to leave everybody else waiting.
+        Err(CloudError { code_desc, .. }) if code_desc == "Doubtful" || code_desc == "TooLate" => None,
+        Err(_) => Some(true),
+        Ok(_) => Some(false),
+    }
+}
+
+/// Tokio's clock, so that tests can turn it.
+#[derive(Clone, Copy)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Credentials;
+    use super::*;
+
+    fn caller(secret_id: &str, region: &str) -> Caller {
+        let secret_key = "key".to_owned().into();
+        Caller::new(Credentials { secret_id: secret_id.into(), secret_key, token: None }, region.into())
+    }
+
+    fn limits(rate: f64) -> Limits {
+        Limits::new(rate, || 0).unwrap()
+    }
+
+    fn throttled() -> Result<(), CloudError> {
+        Err(CloudError { kind: ErrorKind::Code, code: Some(4400), ..CloudError::no_answer("QuotaExceeded", "") })
+    }
+
+    fn failed(word: &str) -> Result<(), CloudError> {
+        Err(CloudError::no_answer(word, ""))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_gives_a_burst_and_then_its_rate() {
+        let (limits, caller) = (limits(4.0), caller("a", "gz"));
+        for _ in 0..4 {
+            assert_eq!(limits.try_take(&caller, "DescribeRedis"), Ok(()));
+        }
+        let wait = limits.try_take(&caller, "DescribeRedis").unwrap_err();
+        assert_eq!(wait, Duration::from_millis(250));
+        tokio::time::advance(wait).await;
+        assert_eq!(limits.try_take(&caller, "DescribeRedis"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_account_region_and_action_has_a_bucket_of_its_own() {
+        let limits = limits(1.0);
+        for (id, region, action) in [("a", "gz", "X"), ("b", "gz", "X"), ("a", "sh", "X"), ("a", "gz", "Y")] {
+            assert_eq!(limits.try_take(&caller(id, region), action), Ok(()));
+            assert!(limits.try_take(&caller(id, region), action).is_err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn both_forms_of_a_region_share_a_bucket() {
+        let limits = limits(1.0);
+        assert_eq!(limits.try_take(&caller("a", "gz"), "X"), Ok(()));
+        assert!(limits.try_take(&caller("a", "ap-guangzhou"), "X").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_turned_away_come_back_one_by_one() {
+        let (limits, caller) = (limits(2.0), caller("a", "gz"));
+        assert!((0..2).all(|_| limits.try_take(&caller, "X").is_ok()));
+        let mut waits: Vec<_> = (0..10).map(|_| limits.try_take(&caller, "X").unwrap_err()).collect();
+        let start = Instant::now();
+        waits.sort();
+        for wait in waits {
+            tokio::time::advance(start + wait - Instant::now()).await;
+            assert_eq!(limits.try_take(&caller, "X"), Ok(()), "after {wait:?}");
+        }
+        for _ in 0..1000 {
+            assert!(limits.try_take(&caller, "X").unwrap_err() <= LONGEST_QUEUE);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_rate_only_pauses_hold_back() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        assert!((0..10_000).all(|_| limits.try_take(&caller, "X").is_ok()));
+        assert_eq!(limits.learn(&caller, &throttled()), Some(FIRST_PAUSE / 2));
+        assert_eq!(limits.try_take(&caller, "X"), Err(FIRST_PAUSE / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_pauses_that_account_and_region_alone_and_longer_each_time() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(limits.try_take(&caller, "X"), Ok(()));
+            pauses.push(limits.learn(&caller, &throttled()).unwrap().as_millis());
+            assert!(limits.try_take(&caller, "Y").is_err());
+            assert_eq!(limits.try_take(&self::caller("a", "sh"), "X"), Ok(()));
+            assert_eq!(limits.try_take(&self::caller("b", "gz"), "X"), Ok(()));
+            tokio::time::advance(limits.try_take(&caller, "X").unwrap_err()).await;
+        }
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_calls_in_trouble_at_once_count_as_one() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        assert!(limits.learn(&caller, &throttled()).is_some());
+        assert!((0..50).all(|_| limits.learn(&caller, &throttled()).is_none()));
+        // Nor does one that was answered before the trouble began end the pause.
+        assert_eq!(limits.learn(&caller, &Ok(())), None);
+        assert!(limits.try_take(&caller, "X").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_goes_first_and_its_answer_lets_the_others_in() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        limits.learn(&caller, &failed("Timeout"));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(limits.try_take(&caller, "X"), Ok(()));
+        assert!((0..100).all(|_| limits.try_take(&caller, "X").is_err()));
+        limits.learn(&caller, &Ok(()));
+        assert!((0..100).all(|_| limits.try_take(&caller, "X").is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_concerns_one_call_only_pauses_nobody() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        let refused = CloudError { kind: ErrorKind::Code, code: Some(11057), ..CloudError::no_answer("X", "") };
+        for outcome in [failed("Doubtful"), failed("TooLate"), Err(refused), Ok(())] {
+            assert_eq!(limits.learn(&caller, &outcome), None);
+            assert_eq!(limits.try_take(&caller, "X"), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_accounts_are_forgotten() {
+        let limits = limits(1.0);
+        for n in 0..3 * SWEEP {
+            let caller = caller(&n.to_string(), "gz");
+            let _ = limits.try_take(&caller, "X");
+            let _ = limits.try_take(&caller, "X");
+            limits.learn(&caller, &throttled());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let state = limits.state.lock().unwrap();
+        let kept = state.pauses.len().max(state.queues.len()).max(limits.buckets.as_ref().unwrap().len());
+        assert!(kept <= SWEEP as usize, "{kept}");
+    }
+
+    #[test]
+    fn a_rate_out_of_range_is_refused() {
+        for rate in [-1.0, f64::NAN, f64::INFINITY, 1e-9, 1e9] {
+            assert!(Limits::new(rate, || 0).is_err(), "{rate}");
+        }
+    }
+}

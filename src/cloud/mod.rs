@@ -1,0 +1,209 @@
+//! The cloud as the operator sees it: plain types and one trait. Knows no Kubernetes.
+
+mod clock;
+mod json;
+pub mod limits;
+pub mod regions;
+#[cfg(test)]
+mod testing;
+mod text;
+mod transport;
+pub mod v2;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use crate::book::SendPermit;
+
+pub use transport::EndpointError;
+
+/// Who asks. The parts that must stay secret can't be printed.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub secret_id: String,
+    pub secret_key: SecretString,
+    /// Of temporary credentials.
+    pub token: Option<SecretString>,
+}
+
+/// Tells accounts apart by proof: nobody shares what was read through a SecretId that they can't sign for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Account(String);
+
+/// Who asks, and about which region (as the user wrote it: short or long form).
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub credentials: Credentials,
+    pub account: Account,
+    pub region: String,
+}
+
+impl Caller {
+    pub fn new(credentials: Credentials, region: String) -> Self {
+        let mut proof = Sha256::new();
+        for part in [
+            credentials.secret_id.as_str(),
+            credentials.secret_key.expose_secret(),
+            credentials.token.as_ref().map_or("", |token| token.expose_secret()),
+        ] {
+            proof.update((part.len() as u64).to_be_bytes());
+            proof.update(part);
+        }
+        let account = Account(proof.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect());
+        Self { credentials, account, region }
+    }
+}
+
+/// A value and the time at which the cloud said it, by the cloud's own clock (the `Date` of that answer, whole seconds).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dated<T> {
+    pub value: T,
+    pub at: Timestamp,
+}
+
+/// State of an instance (260/1384: `status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceState {
+    Initializing,
+    InProcess,
+    Running,
+    Isolated,
+    /// A state that the documents don't name, as it came.
+    Unknown(i64),
+}
+
+impl fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Initializing => f.write_str("Initializing"),
+            Self::InProcess => f.write_str("InProcess"),
+            Self::Running => f.write_str("Running"),
+            Self::Isolated => f.write_str("Isolated"),
+            Self::Unknown(number) => write!(f, "Unknown({number})"),
+        }
+    }
+}
+
+/// One instance, as DescribeRedis shows it (260/1384).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    pub redis_id: String,
+    pub state: InstanceState,
+    /// MB of the whole instance, at least 1.
+    pub size: i64,
+    pub zone_id: Option<i64>,
+    /// 1 cluster, 2 standalone.
+    pub type_id: Option<i64>,
+}
+
+/// A part of the list of an account's instances in one region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// How many the whole list has, as the cloud says.
+    pub total: usize,
+    /// How many rows this page took from the list, readable or not: where the next page begins.
+    pub rows: usize,
+    pub instances: Vec<Instance>,
+    /// Rows that could not be trusted, one sentence each (bounded).
+    pub doubts: Vec<String>,
+}
+
+/// An order that the cloud took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub deal_id: String,
+    /// Only API 3.0 has one.
+    pub deal_name: Option<String>,
+}
+
+/// State of a deal (260/5329: `status`), as far as it tells something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DealState {
+    /// 1 unpaid, 2 paid, 3 delivering, 12 paying, and what the documents don't name.
+    Pending(i64),
+    /// 4.
+    Delivered,
+    /// 5 delivery failed, 6 refunded, 7 closed, 8 expired, 9 and 10 invalidated, 11 payment refused.
+    Failed(i64),
+}
+
+/// The sizes that can be bought for an instance's zone and type, MB (260/4974).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeRange {
+    pub min: i64,
+    pub max: i64,
+}
+
+/// What went wrong, and what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The cloud answered with an error code.
+    Code,
+    /// No answer, an HTTP status other than 200, or one that can't be read or trusted: nothing is known of what the cloud did.
+    NoAnswer,
+    /// The operator did not send the request: nothing has happened.
+    NotSent,
+}
+
+/// A call that failed. Its texts are one line, bounded, and free of secrets, signatures, request ids and URLs.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}{code_desc}: {message}", cloud_code.as_ref().map(|code| format!("{code} ")).unwrap_or_default())]
+pub struct CloudError {
+    pub kind: ErrorKind,
+    /// Number of the version-2 table (239/1757, 239/1758); of a code in brackets at the head of the message if there is one.
+    pub code: Option<i64>,
+    /// The code that `code` was read from, as the cloud wrote it.
+    pub cloud_code: Option<String>,
+    /// Last part of the cloud's `codeDesc` for that code, the documented name where the answer has none; for [`ErrorKind::NoAnswer`] and
+    /// [`ErrorKind::NotSent`] a word of ours: `Timeout`, `ConnectFailed`, `ConnectionLost`, `HttpStatus`, `Unreadable`, `TooLong`, `Doubtful`, `TooLate`.
+    pub code_desc: String,
+    /// At most 300 characters.
+    pub message: String,
+    /// The `Date` of the answer, if there was one.
+    pub at: Option<Timestamp>,
+}
+
+impl CloudError {
+    /// Nothing is known of what the cloud did; `word` is one of those that [`Self::code_desc`] lists.
+    fn no_answer(word: &str, message: impl Into<String>) -> Self {
+        let kind = ErrorKind::NoAnswer;
+        Self { kind, code: None, cloud_code: None, code_desc: word.to_owned(), message: message.into(), at: None }
+    }
+
+    /// Nothing has happened; `word` as above.
+    fn not_sent(word: &str, message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NotSent, ..Self::no_answer(word, message) }
+    }
+}
+
+/// One generation of the cloud's API.
+#[async_trait]
+pub trait Cloud: Send + Sync + 'static {
+    /// One page of all instances of the account in the region, from the row number `offset` (from 0) on.
+    async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError>;
+
+    /// One instance; `None` when the cloud says that there is none (an empty list, or 10701). An answer that shows another
+    /// instance, or this one twice, or a size that is no size, is an error of kind [`ErrorKind::NoAnswer`], `Doubtful`.
+    async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError>;
+
+    /// **Spends money.** Orders what the permit's entry says: sent once, in no layer repeated; not at all after `send_before`.
+    async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError>;
+
+    /// Fee of an upgrade in fen (0.01 CNY); refuses what the order would be refused for, but for the balance (260/5327).
+    async fn upgrade_price(&self, caller: &Caller, redis_id: &str, mem_size: i64) -> Result<Dated<i64>, CloudError>;
+
+    /// Sizes sold for this instance's zone and type; `None` when none are.
+    async fn sizes(&self, caller: &Caller, instance: &Instance) -> Result<Dated<Option<SizeRange>>, CloudError>;
+
+    /// State of one deal; `None` when the cloud doesn't know it (11059).
+    async fn deal(&self, caller: &Caller, deal_id: &str) -> Result<Dated<Option<DealState>>, CloudError>;
+
+    /// How far the cloud's clock was ahead of the local one at the latest answer, to about a second; `None` before the first.
+    fn clock_offset(&self) -> Option<jiff::SignedDuration> {
+        None
+    }
+}

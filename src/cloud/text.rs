@@ -1,0 +1,214 @@
+//! What the cloud says ends in statuses, Events and terminals: the one place that makes it fit for them.
+
+use secrecy::ExposeSecret;
+
+use super::{CloudError, Credentials};
+
+/// Bound on every text, in characters.
+const LONGEST: usize = 300;
+/// Bound on a code or the name of one, in characters.
+const LONGEST_CODE: usize = 64;
+/// Stands for what was taken out.
+const GONE: &str = "…";
+
+/// Cleans texts around one request: one line, bounded, without control characters, request ids and URLs, and
+/// without the secrets of the caller.
+pub(super) struct Texts {
+    secrets: Vec<String>,
+}
+
+impl Texts {
+    /// `signature` is that of the request whose answer is being read.
+    pub(super) fn hiding(credentials: &Credentials, signature: &str) -> Self {
+        let plain = [
+            credentials.secret_key.expose_secret(),
+            credentials.token.as_ref().map_or("", |token| token.expose_secret()),
+            credentials.secret_id.as_str(),
+            signature,
+        ];
+        // Cleaned like the text that they are looked for in; a front end may echo the form as it was sent.
+        let cleaned = plain.iter().map(|secret| one_line(secret));
+        let mut secrets: Vec<_> = cleaned.flat_map(|secret| [form_encoded(&secret), secret]).collect();
+        secrets.retain(|secret| !secret.is_empty());
+        // The longest first: a short one inside a long one would leave the rest of that behind.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self { secrets }
+    }
+
+    pub(super) fn clean(&self, text: &str) -> String {
+        let mut text = one_line(text);
+        for secret in &self.secrets {
+            text = text.replace(secret, GONE);
+        }
+        let text = without_request_ids(&text);
+        let words: Vec<_> = text.split(' ').map(|word| if word.contains("://") { GONE } else { word }).collect();
+        bounded(&words.join(" "), LONGEST)
+    }
+
+    pub(super) fn clean_error(&self, error: CloudError) -> CloudError {
+        CloudError {
+            cloud_code: error.cloud_code.map(|code| if self.leaks(&code) { GONE.to_owned() } else { code_like(&code) }),
+            code_desc: if self.leaks(&error.code_desc) {
+                "UnknownCode".to_owned()
+            } else {
+                code_like(&error.code_desc)
+            },
+            message: self.clean(&error.message),
+            ..error
+        }
+    }
+
+    /// A code is a word that others compare with: it stays whole, unless a secret stands in it (and no short one does by
+    /// chance: the `id` of a demo in `Invalid`).
+    fn leaks(&self, code: &str) -> bool {
+        self.secrets.iter().any(|secret| secret.len() >= 8 && one_line(code).contains(secret))
+    }
+}
+
+fn code_like(code: &str) -> String {
+    bounded(&one_line(code), LONGEST_CODE)
+}
+
+/// White space becomes single spaces; control and formatting characters (bidi overrides, zero width) go.
+fn one_line(text: &str) -> String {
+    let kept: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| !c.is_control() && !is_format(*c))
+        .collect();
+    kept.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Unicode's general category Cf, and what else shows nothing.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+fn bounded(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest - 1) {
+        Some((cut, last)) if cut + last.len_utf8() < text.len() => format!("{}{GONE}", &text[..cut]),
+        _ => text.to_owned(),
+    }
+}
+
+fn form_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
+        b' ' => "+".to_owned(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// Takes out UUIDs, and what stands behind "RequestId" in any usual spelling.
+fn without_request_ids(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match request_id(rest) {
+            Some(length) => {
+                kept.push_str(GONE);
+                rest = &rest[length..];
+            }
+            None => {
+                kept.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    kept
+}
+
+/// Length of the request id that `text` begins with, its label included. All lengths are of ASCII, so cuts are safe.
+fn request_id(text: &str) -> Option<usize> {
+    const UUID: usize = 36;
+    let bytes = text.as_bytes();
+    let is_uuid = bytes.get(..UUID).is_some_and(|uuid| {
+        uuid.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+    });
+    if is_uuid {
+        return Some(UUID);
+    }
+    let label = ["requestid", "request-id", "request_id", "request id"]
+        .iter()
+        .find(|label| bytes.get(..label.len()).is_some_and(|head| head.eq_ignore_ascii_case(label.as_bytes())))?
+        .len();
+    let run = |from: usize, part: fn(&u8) -> bool| bytes.iter().skip(from).take_while(|byte| part(byte)).count();
+    let id = label + run(label, |byte| b" :=\"'[(".contains(byte));
+    let end = id + run(id, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
+    // "request id is missing" is no id: one has a digit.
+    bytes[id..end].iter().any(u8::is_ascii_digit).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts() -> Texts {
+        let credentials = Credentials {
+            secret_id: "AKIDexampleExample".into(),
+            secret_key: "exampleKey0123456789".to_owned().into(),
+            token: Some("to+ken/1==".to_owned().into()),
+        };
+        Texts::hiding(&credentials, "EliP9YW3pW28FpsEdkXt/+WcGeI=")
+    }
+
+    #[test]
+    fn secrets_are_taken_out_plain_and_form_encoded() {
+        let said = "SecretId=AKIDexampleExample&Token=to%2Bken%2F1%3D%3D, key exampleKey0123456789 \
+                    not EliP9YW3pW28FpsEdkXt/+WcGeI= or EliP9YW3pW28FpsEdkXt%2F%2BWcGeI%3D";
+        assert_eq!(texts().clean(said), "SecretId=…&Token=…, key … not … or …");
+    }
+
+    #[test]
+    fn a_secret_split_by_control_characters_is_still_found() {
+        assert_eq!(texts().clean("exampleKey\u{0}01234\u{200b}56789"), "…");
+    }
+
+    #[test]
+    fn a_text_is_one_line_without_control_or_bidi_characters() {
+        assert_eq!(texts().clean("a\r\n\tb\u{1b}[31m \u{202e}c\u{2028}d\u{7f}"), "a b[31m c d");
+    }
+
+    #[test]
+    fn request_ids_and_urls_are_taken_out() {
+        let said = "failed, RequestId: 4c1b2a30-1111-4f00-9c4d-0123456789ab; see https://redis.api.qcloud.com/v2/index.php?x=1 \
+                    (request_id=1234567) for 0a0b0c0d-1111-4f00-9c4d-0123456789AB";
+        assert_eq!(texts().clean(said), "failed, …; see … (…) for …");
+        assert_eq!(texts().clean("the request id is missing"), "the request id is missing");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let cut = texts().clean(&"余".repeat(1000));
+        assert_eq!(cut.chars().count(), LONGEST);
+        assert!(cut.ends_with('…'));
+        assert_eq!(texts().clean(&"é".repeat(LONGEST)), "é".repeat(LONGEST));
+    }
+
+    #[test]
+    fn a_code_stays_whole_unless_a_secret_stands_in_it() {
+        let clean = |code: &str| {
+            let error = CloudError { cloud_code: Some(code.into()), ..CloudError::no_answer(code, "") };
+            let error = texts().clean_error(error);
+            (error.cloud_code.unwrap(), error.code_desc)
+        };
+        assert_eq!(clean("InvalidParameter"), ("InvalidParameter".into(), "InvalidParameter".into()));
+        assert_eq!(clean("exampleKey0123456789"), ("…".into(), "UnknownCode".into()));
+        assert_eq!(clean(&"x".repeat(1000)).0.chars().count(), LONGEST_CODE);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_stays_bounded_and_on_one_line(said in ".{0,600}") {
+            let clean = texts().clean(&said);
+            assert!(clean.chars().count() <= LONGEST);
+            assert!(!clean.chars().any(|c| c.is_control() || c == '\u{202e}'));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What each action's answer says: field by field, believing nothing that contradicts itself.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::answer::{Fields, doubtful};
+use crate::cloud::json::{integer, text};
+use crate::cloud::{Accepted, CloudError, DealState, Instance, InstanceState, Page, SizeRange};
+
+/// Bound on the doubts of one page, and on the length of an id, in bytes.
+const MOST_DOUBTS: usize = 10;
+const LONGEST_ID: usize = 64;
+
+/// DescribeRedis without a `redisId` (260/1384), asked from row `offset` on.
+pub(super) fn page(fields: &Fields, offset: usize) -> Result<Page, CloudError> {
+    let rows = redis_set(fields)?;
+    let total = total(fields)?.ok_or_else(|| doubtful("the answer has no totalCount"))?;
+    let end = offset.saturating_add(rows.len());
+    if total < end && !rows.is_empty() {
+        return Err(doubtful(format!("totalCount is {total}, but there are rows up to number {end}")));
+    }
+    if total > end && rows.is_empty() {
+        return Err(doubtful(format!("totalCount is {total}, but from row {offset} on there are none")));
+    }
+    let (mut instances, mut doubts) = (Vec::new(), Vec::new());
+    for row in rows {
+        match instance(row) {
+            Ok(instance) => instances.push(instance),
+            Err(error) => doubts.push(error.message),
+        }
+    }
+    let mut times: HashMap<String, usize> = HashMap::new();
+    for instance in &instances {
+        *times.entry(instance.redis_id.clone()).or_default() += 1;
+    }
+    // Which of the two rows is right can't be known.
+    instances.retain(|instance| times.get(&instance.redis_id) == Some(&1));
+    let mut twice: Vec<_> = times.into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id).collect();
+    twice.sort();
+    doubts.extend(twice.iter().map(|id| format!("{id} stands in the list more than once")));
+    doubts.truncate(MOST_DOUBTS);
+    Ok(Page { total, rows: rows.len(), instances, doubts })
+}
+
+/// DescribeRedis for one `redisId`.
+pub(super) fn found(fields: &Fields, redis_id: &str) -> Result<Option<Instance>, CloudError> {
+    let rows = redis_set(fields)?;
+    if let Some(total) = total(fields)?.filter(|total| *total != rows.len()) {
+        return Err(doubtful(format!(
+            "asked for {redis_id}: totalCount is {total}, but there are {} rows",
+            rows.len()
+        )));
+    }
+    match rows {
+        [] => Ok(None),
+        [row] => {
+            let instance = instance(row)?;
+            if instance.redis_id != redis_id {
+                return Err(doubtful(format!("asked for {redis_id}, the answer shows {}", instance.redis_id)));
+            }
+            Ok(Some(instance))
+        }
+        _ => Err(doubtful(format!("asked for {redis_id}, the answer has {} rows", rows.len()))),
+    }
+}
+
+/// UpgradeRedis (239/5328): accepted is what has a deal id, and nothing else.
+pub(super) fn accepted(fields: &Fields) -> Result<Accepted, CloudError> {
+    let name = fields.get("codeDesc").and_then(Value::as_str).unwrap_or_default();
+    if !name.is_empty() && !name.eq_ignore_ascii_case("success") {
+        return Err(doubtful(format!("code 0, but codeDesc {name}")));
+    }
+    let data = fields.get("data").and_then(only);
+    let id = data.map(|data| data.get("dealId").unwrap_or(data)).and_then(only).and_then(text);
+    let sound = |id: &str| {
+        let word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        word && !id.starts_with('-') && id != "0" && id.len() <= LONGEST_ID
+    };
+    let deal_id = id.filter(|id| sound(id));
+    deal_id
+        .map(|deal_id| Accepted { deal_id, deal_name: None })
+        .ok_or_else(|| doubtful("code 0, but no deal id: whether the order was taken is not known"))
+}
+
+/// UpgradeRedisInquiryPrice (260/5327).
+pub(super) fn price(fields: &Fields) -> Result<i64, CloudError> {
+    let price = fields.get("data").and_then(only).and_then(|data| data.get("price"));
+    price.and_then(integer).filter(|fen| *fen >= 0).ok_or_else(|| doubtful(format!("the price is {}", shown(price))))
+}
+
+/// DescribeRedisProduct (260/4974). Limits differ by zone and type; what is not sold is missing.
+pub(super) fn sizes(fields: &Fields, zone: i64, kind: i64) -> Result<Option<SizeRange>, CloudError> {
+    let data = fields.get("data");
+    let one = data.filter(|data| data.get("zoneId").is_some()).map(|zone| vec![zone]);
+    let zones = one.or_else(|| data.and_then(items)).ok_or_else(|| doubtful("the answer has no list of zones"))?;
+    let zones = zones.into_iter().filter(|row| row.get("zoneId").and_then(integer) == Some(zone));
+    let types = zones.filter_map(|row| row.get("types").and_then(items)).flatten();
+    let mut sold = types.filter(|row| row.get("type").and_then(integer) == Some(kind));
+    let Some(row) = sold.next() else { return Ok(None) };
+    if sold.next().is_some() {
+        return Err(doubtful(format!("type {kind} stands in zone {zone} more than once")));
+    }
+    let [min, max] = ["minMemSize", "maxMemSize"].map(|name| row.get(name));
+    match (min.and_then(integer), max.and_then(integer)) {
+        (Some(min), Some(max)) if 0 < min && min <= max => Ok(Some(SizeRange { min, max })),
+        _ => Err(doubtful(format!("sizes from {} to {} are sold in zone {zone}", shown(min), shown(max)))),
+    }
+}
+
+/// DescribeRedisDealDetail (260/5329). `dealDetails` stands at the top level there; in `data` it is taken too.
+pub(super) fn deal(fields: &Fields, deal_id: &str) -> Result<Option<DealState>, CloudError> {
+    let details = fields.get("dealDetails").or_else(|| fields.get("data")?.get("dealDetails"));
+    let one = details.filter(|details| details.get("dealId").is_some()).map(|row| vec![row]);
+    let rows = one.or_else(|| details.and_then(items)).ok_or_else(|| doubtful("the answer has no dealDetails"))?;
+    match rows[..] {
+        [] => Ok(None),
+        [row] => {
+            let id = row.get("dealId").and_then(text);
+            if id.as_deref() != Some(deal_id) {
+                return Err(doubtful(format!(
+                    "asked for deal {deal_id}, the answer shows {}",
+                    shown(row.get("dealId"))
+                )));
+            }
+            let status = row.get("status");
+            match status.and_then(integer) {
+                Some(4) => Ok(Some(DealState::Delivered)),
+                Some(state @ 5..=11) => Ok(Some(DealState::Failed(state))),
+                Some(state) => Ok(Some(DealState::Pending(state))),
+                None => Err(doubtful(format!("deal {deal_id} has the status {}", shown(status)))),
+            }
+        }
+        _ => Err(doubtful(format!("asked for deal {deal_id}, the answer has {} rows", rows.len()))),
+    }
+}
+
+fn redis_set(fields: &Fields) -> Result<&[Value], CloudError> {
+    match fields.get("data").and_then(|data| data.get("redisSet").or(Some(data))) {
+        Some(Value::Array(rows)) => Ok(rows),
+        // How some servers write an empty list; not without the number that says so too.
+        Some(Value::Null) if total(fields)? == Some(0) => Ok(&[]),
+        _ => Err(doubtful("the answer has no redisSet")),
+    }
+}
+
+fn total(fields: &Fields) -> Result<Option<usize>, CloudError> {
+    let total = fields.get("totalCount").or_else(|| fields.get("data")?.get("totalCount"));
+    let read = |total| integer(total).and_then(|total| usize::try_from(total).ok());
+    total.map(|total| read(total).ok_or_else(|| doubtful(format!("totalCount is {total}")))).transpose()
+}
+
+fn instance(row: &Value) -> Result<Instance, CloudError> {
+    let number = |name: &str| row.get(name).and_then(integer);
+    let id = row.get("redisId").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= LONGEST_ID);
+    let Some(id) = id else {
+        return Err(doubtful(format!("a row has the redisId {}", shown(row.get("redisId")))));
+    };
+    let Some(size) = number("size").filter(|size| *size > 0) else {
+        return Err(doubtful(format!("{id} has the size {}", shown(row.get("size")))));
+    };
+    let state = match number("status") {
+        Some(0) => InstanceState::Initializing,
+        Some(1) => InstanceState::InProcess,
+        Some(2) => InstanceState::Running,
+        Some(-2) => InstanceState::Isolated,
+        Some(other) => InstanceState::Unknown(other),
+        None => return Err(doubtful(format!("{id} has the status {}", shown(row.get("status"))))),
+    };
+    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id: number("zoneId"), type_id: number("typeId") })
+}
+
+/// Itself, or the only element of a list.
+fn only(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Array(list) => match &list[..] {
+            [one] => Some(one),
+            _ => None,
+        },
+        _ => Some(value),
+    }
+}
+
+/// The elements of a list, or the values of an object.
+fn items(value: &Value) -> Option<Vec<&Value>> {
+    match value {
+        Value::Array(list) => Some(list.iter().collect()),
+        Value::Object(fields) => Some(fields.values().collect()),
+        _ => None,
+    }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    value.map_or_else(|| "(none)".to_owned(), |value| value.to_string().chars().take(60).collect())
+}

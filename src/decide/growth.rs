@@ -1,0 +1,175 @@
+//! Whether growth may be ordered: the instance runs below its declared size, and everything in the book is settled (invariant B7).
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{Decision, Policy, Situation, Step, Verdict, codes, later};
+use crate::api::{PROCEED_AFTER, Phase, RedisUpgrade};
+
+/// So many of one kind since the last success, and a person must look.
+const PATIENCE: usize = 3;
+/// An entry whose order was not sent, by our own decision. It doesn't count as a try.
+pub const NEVER_SENT: &str = "NeverSent";
+
+pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Decision {
+    let desired = situation.desired();
+    if situation.observes() {
+        let message = format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is ordered.");
+        return Decision::rest(Verdict::ready("Observed", message));
+    }
+    let hold = already_paid(policy, situation, size, look_at)
+        .or_else(|| failed_too_often(policy, situation, look_at))
+        .or_else(|| lost_too_often(situation))
+        .or_else(|| refused(policy, situation, look_at))
+        .or_else(|| balance_low(situation));
+    hold.unwrap_or_else(|| {
+        let ordering =
+            Verdict::reconciling("Ordering", format!("The instance has {size} MB, {desired} are declared: ordering."));
+        Decision::step(Step::Order { from: size, to: desired }, ordering)
+    })
+}
+
+/// The entries that count: those after the one about which a person said "go on". Newest first.
+fn counted<'a>(situation: &Situation<'a>) -> impl Iterator<Item = &'a RedisUpgrade> + use<'a> {
+    let proceed_after = situation.instance.annotations().get(PROCEED_AFTER);
+    let from = proceed_after
+        .and_then(|name| situation.entries.iter().find(|entry| entry.name_any() == *name))
+        .map_or(0, |entry| entry.number());
+    situation.entries.iter().rev().filter(move |entry| entry.number() > from)
+}
+
+fn go_on(entry: &RedisUpgrade) -> String {
+    format!("When it is right to order again, annotate {PROCEED_AFTER}={}.", entry.name_any())
+}
+
+/// This growth was bought before, and the size is gone again: a person did it, or a size was misread. Buying it again is a person's word.
+fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
+    let desired = situation.desired();
+    let paid = counted(situation).find(|entry| entry.phase() == Phase::Fulfilled && entry.spec.to >= desired)?;
+    let sure_after = later(settled_at(paid), policy.lag);
+    let name = paid.name_any();
+    if look_at <= sure_after {
+        let message = format!(
+            "{name} was fulfilled, and the cloud still shows the {size} MB of before: it is looked at again after {sure_after}."
+        );
+        return Some(Decision::rest(Verdict::reconciling("Upgrading", message)).active().again_after(sure_after));
+    }
+    let message = format!(
+        "{name} bought {} MB, and the instance has {size} MB again: it isn't bought a second time by itself. {}",
+        paid.spec.to,
+        go_on(paid)
+    );
+    Some(Decision::rest(Verdict::stalled("SizeRegressed", message)))
+}
+
+/// Accepted orders that the cloud did not carry out: twice more at most, backing off.
+fn failed_too_often(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
+    let failed: Vec<_> = counted(situation)
+        .take_while(|entry| entry.phase() != Phase::Fulfilled)
+        .filter(|entry| entry.phase() == Phase::Failed)
+        .collect();
+    let newest = *failed.first()?;
+    let error = newest.outcome().error;
+    let reason = error.as_ref().map_or("UpgradeFailed", |error| error.code_desc.as_str()).to_owned();
+    let told = |verdict: Verdict| Verdict { error: error.clone(), ..verdict };
+    let what =
+        error.as_ref().map_or_else(|| format!("{} has failed.", newest.name_any()), |error| error.message.clone());
+    if reason == "SizeNotSeen" || failed.len() >= PATIENCE {
+        let message = format!("{what} It isn't tried again by itself: ask the cloud's support. {}", go_on(newest));
+        return Some(Decision::rest(told(Verdict::stalled(&reason, message))));
+    }
+    let retry_after = later(settled_at(newest), policy.backoff(failed.len()));
+    let asked =
+        situation.requested_at().is_some_and(|asked| newest.spec.instance_ref.requested_at.as_deref() != Some(asked));
+    if look_at > retry_after || asked {
+        return None;
+    }
+    let message = format!("{what} It is ordered again after {retry_after}.");
+    Some(Decision::rest(told(Verdict::reconciling(&reason, message))).again_after(retry_after))
+}
+
+/// Orders of which nothing came, one after the other.
+fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
+    let lost: Vec<_> = counted(situation)
+        .take_while(|entry| matches!(entry.phase(), Phase::Abandoned | Phase::Refused))
+        .filter(|entry| entry.phase() == Phase::Abandoned && !never_sent(entry))
+        .collect();
+    let newest = *lost.first().filter(|_| lost.len() >= PATIENCE)?;
+    let message = format!(
+        "{} orders in a row got no answer, and nothing came of them: the newest is {}. Check the network between operator and cloud. {}",
+        lost.len(),
+        newest.name_any(),
+        go_on(newest)
+    );
+    Some(Decision::rest(Verdict { error: newest.outcome().error, ..Verdict::stalled("OutcomeUnknown", message) }))
+}
+
+/// The newest order was refused, or not sent: is it time to try again?
+fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
+    let same_demand = |entry: &&RedisUpgrade| {
+        let asked_for = &entry.spec.instance_ref;
+        Some(&asked_for.uid) == situation.instance.metadata.uid.as_ref()
+            && Some(asked_for.generation) == situation.instance.metadata.generation
+            && asked_for.requested_at.as_deref() == situation.requested_at()
+    };
+    let newest = situation.entries.last().filter(same_demand)?;
+    let unsent = never_sent(newest);
+    if newest.phase() != Phase::Refused && !unsent {
+        return None;
+    }
+    let times = situation
+        .entries
+        .iter()
+        .rev()
+        .take_while(|entry| same_demand(entry) && entry.phase() == newest.phase() && never_sent(entry) == unsent)
+        .count();
+    let error = newest.outcome().error;
+    let code = error.as_ref().and_then(|error| error.code);
+    let name = error.as_ref().map_or("Refused", |error| error.code_desc.as_str());
+    let said = error.as_ref().map_or("the order was refused", |error| error.message.as_str());
+    let retry_after = later(settled_at(newest), policy.backoff(times.saturating_sub(1)));
+    let told = |verdict: Verdict| Decision::rest(Verdict { error: error.clone(), ..verdict });
+    let waits = |verdict: fn(&str, String) -> Verdict, reason: &str| {
+        (look_at <= retry_after).then(|| {
+            let message = format!("{said} It is tried again after {retry_after}.");
+            told(verdict(reason, message)).again_after(retry_after)
+        })
+    };
+    if unsent {
+        return waits(Verdict::reconciling, "Ordering");
+    }
+    match codes::retry(code) {
+        codes::Retry::WhenItRuns => waits(Verdict::reconciling, name).map(Decision::active),
+        codes::Retry::WhenPaid => waits(Verdict::stalled, name),
+        codes::Retry::Later => waits(Verdict::reconciling, "RateLimited"),
+        codes::Retry::WithAnotherSecret => {
+            let message = format!(
+                "The cloud refuses an order with the key of Secret {}: {said} Correct the Secret.",
+                situation.secret()
+            );
+            (newest.spec.instance_ref.secret_version.as_deref() == situation.secret_version)
+                .then(|| told(Verdict::stalled("AuthFailure", message)))
+        }
+        codes::Retry::WhenAsked => Some(told(Verdict::stalled(
+            name,
+            format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."),
+        ))),
+    }
+}
+
+/// Another order of this account was refused for its balance: this one waits, without a try of its own.
+fn balance_low(situation: &Situation<'_>) -> Option<Decision> {
+    let until = situation.balance_low_until.filter(|until| situation.now < *until && !situation.is_requested())?;
+    let message = "The account's balance is too low for an order. Top it up: then it goes on by itself.".to_owned();
+    let error = situation.found(100_207, "AccountBalanceNotEnough", message.clone()).error;
+    Some(Decision::rest(Verdict { error, ..Verdict::stalled("AccountBalanceNotEnough", message) }).again_after(until))
+}
+
+fn never_sent(entry: &RedisUpgrade) -> bool {
+    entry.phase() == Phase::Abandoned && entry.outcome().error.is_some_and(|error| error.code_desc == NEVER_SENT)
+}
+
+/// When an entry was settled; the beginning of time for one where nobody wrote it down.
+fn settled_at(entry: &RedisUpgrade) -> Timestamp {
+    entry.outcome().settled_at.map_or(Timestamp::MIN, |time| time.0)
+}

@@ -1,0 +1,431 @@
+//! The policy: what to do about one instance, and what to tell people. Pure: no I/O, no clock of its own.
+//!
+//! [`decide`] is asked twice. First with what is at hand (the watched book, the latest list): if no [`Step`] comes of that, all is told by
+//! the [`Verdict`], for free. If one does, it is asked again with the book read consistently and a fresh look, and that step is carried out.
+
+mod codes;
+mod growth;
+mod unsettled;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::{
+    api::{Failure, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    cloud::{CloudError, Dated, DealState, Instance, InstanceState},
+};
+
+pub use codes::{is_balance, is_plain_refusal};
+pub use growth::NEVER_SENT;
+
+/// Settings of the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// L: how long an accepted order may stay invisible in DescribeRedis, stale answers included.
+    pub lag: SignedDuration,
+    /// W: how long after its Timestamp the cloud may still accept a request.
+    pub lifetime: SignedDuration,
+    /// How often a still instance is looked at.
+    pub resync: Duration,
+    /// How often one is looked at that is on its way.
+    pub active: Duration,
+}
+
+impl Policy {
+    /// In a look after this moment, an order signed then can no longer come, and if it came, that look shows it.
+    fn dead_after(&self, signed_at: Timestamp) -> Timestamp {
+        later(signed_at, self.lifetime + self.lag)
+    }
+
+    /// Lag × 2, × 4, × 8, …, an hour at most: for what the cloud refused or failed `times` times.
+    fn backoff(&self, times: usize) -> SignedDuration {
+        let factor = 1 << times.min(10) as i32;
+        self.lag.checked_mul(factor).unwrap_or(SignedDuration::MAX).min(SignedDuration::from_hours(1))
+    }
+}
+
+/// What is known when one instance is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    pub instance: &'a RedisInstance,
+    /// namespace/name of the other `RedisInstance` that owns this redisId (invariant B8).
+    pub owner: Option<&'a str>,
+    /// The entries of the account book for this redisId, lowest number first.
+    pub entries: &'a [RedisUpgrade],
+    pub seen: &'a Seen,
+    /// What the cloud said of the deal of the entry that is Placed, if it was asked; `None` in it: it knows no such deal.
+    pub deal: Option<&'a Dated<Option<DealState>>>,
+    /// resourceVersion of the Secret.
+    pub secret_version: Option<&'a str>,
+    /// The account's balance was too low for an order: none is tried before this moment.
+    pub balance_low_until: Option<Timestamp>,
+    /// The cloud's time, as far as known.
+    pub now: Timestamp,
+}
+
+/// What the cloud showed of an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// Nobody has looked yet.
+    NotYet,
+    Instance(Dated<Instance>),
+    /// The cloud was asked for this very instance and has none (invariant B10).
+    Absent(Timestamp),
+    Failed(LookFailure),
+}
+
+/// Why an instance could not be looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LookFailure {
+    pub cause: LookError,
+    /// It has failed for three resyncs or more.
+    pub lasting: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum LookError {
+    /// There are no usable credentials; a sentence that says what to do.
+    Credentials(String),
+    Cloud(CloudError),
+}
+
+impl LookFailure {
+    /// Somebody must act before a look can succeed.
+    pub fn is_final(&self) -> bool {
+        match &self.cause {
+            LookError::Credentials(_) => true,
+            LookError::Cloud(error) => {
+                matches!(codes::read_trouble(error), codes::ReadTrouble::Credentials | codes::ReadTrouble::Refused)
+            }
+        }
+    }
+}
+
+/// What to do, and what to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    pub step: Option<Step>,
+    pub verdict: Verdict,
+    /// A look after this moment of the cloud's clock will tell more, even if nothing is seen to change before.
+    pub again: Option<Timestamp>,
+    /// Something is on its way: look at the instance often.
+    pub active: bool,
+}
+
+/// A step forward. Each is taken on a consistent book and a fresh look.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Write the next entry into the book and send its order.
+    Order { from: i64, to: i64 },
+    /// Ask what became of the deal of this entry.
+    AskDeal { entry: String, deal_id: String },
+    /// Write down when the deal of this entry was first seen as delivered.
+    MarkDelivered { entry: String, at: Timestamp },
+    /// Close this entry.
+    Settle { entry: String, phase: Phase, at: Timestamp, evidence: String, error: Option<Failure> },
+}
+
+/// How it stands with the resource, in the sense of kstatus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    Ready,
+    Reconciling,
+    Stalled,
+    /// The cloud can't be asked: Ready is Unknown.
+    Unknown,
+    /// Nothing new is known: what the status says stays.
+    AsBefore,
+}
+
+/// What people are told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub health: Health,
+    /// CamelCase word.
+    pub reason: String,
+    /// One line. Nothing in it moves by itself.
+    pub message: String,
+    pub error: Option<Failure>,
+}
+
+/// Decides about one instance.
+pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
+    if let Some(owner) = situation.owner {
+        return Decision::rest(Verdict::stalled(
+            "DuplicateRedisId",
+            format!("RedisInstance {owner} already manages {}: delete one of the two.", situation.redis_id()),
+        ));
+    }
+    let look = match situation.seen {
+        Seen::NotYet => {
+            return Decision::rest(Verdict::new(
+                Health::AsBefore,
+                "Unseen",
+                "Nobody has looked at the instance yet.".into(),
+            ));
+        }
+        Seen::Failed(failure) => return failed(situation, failure),
+        Seen::Absent(at) => Look { instance: None, at: *at },
+        Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at },
+    };
+    if let Some(entry) = situation.entries.iter().find(|entry| !entry.phase().is_settled()) {
+        return unsettled::decide(policy, situation, entry, look);
+    }
+    settled(policy, situation, look)
+}
+
+/// One look at the instance that had an answer: `instance` is `None` when the cloud has none.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    instance: Option<&'a Instance>,
+    at: Timestamp,
+}
+
+impl Look<'_> {
+    /// The size of the instance, if it runs.
+    fn running_size(&self) -> Option<i64> {
+        self.instance.filter(|instance| instance.state == InstanceState::Running).map(|instance| instance.size)
+    }
+
+    /// What was seen, for a sentence of evidence.
+    fn describe(&self) -> String {
+        match self.instance {
+            None => format!("DescribeRedis at {} shows no such instance", self.at),
+            Some(Instance { state, size, .. }) => format!("DescribeRedis at {} shows {size} MB, {state}", self.at),
+        }
+    }
+}
+
+/// Everything in the book is settled.
+fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decision {
+    let Some(instance) = look.instance else { return Decision::rest(absent(situation)) };
+    let desired = situation.desired();
+    match instance.state {
+        InstanceState::Running | InstanceState::InProcess if instance.size >= desired => {
+            Decision::rest(size_is_there(situation, instance.size))
+        }
+        InstanceState::Running => growth::decide(policy, situation, instance.size, look.at),
+        InstanceState::InProcess | InstanceState::Initializing => Decision::rest(Verdict::reconciling(
+            "InstanceStatusAbnormal",
+            format!("{} is {}: it can be grown to {desired} MB once it runs.", instance.redis_id, instance.state),
+        ))
+        .active(),
+        InstanceState::Isolated | InstanceState::Unknown(_) => Decision::rest(abnormal(situation, instance)),
+    }
+}
+
+fn absent(situation: &Situation<'_>) -> Verdict {
+    let message = format!(
+        "The account of the Secret has no instance {} in region {}. Check redisId, region and Secret.",
+        situation.redis_id(),
+        situation.instance.spec.region
+    );
+    situation.found(10701, "InstanceNotExists", message)
+}
+
+fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
+    let message = format!(
+        "{} is {}, not Running: nothing can be ordered for it. In the console, pay for it or restore it.",
+        instance.redis_id, instance.state
+    );
+    situation.found(10702, "InstanceStatusAbnormal", message)
+}
+
+/// The instance has the size asked for, or more.
+fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
+    let desired = situation.desired();
+    if size == desired {
+        return Verdict::ready("InSync", format!("The instance has the {size} MB declared."));
+    }
+    if situation.observes() {
+        return Verdict::ready(
+            "Observed",
+            format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is done."),
+        );
+    }
+    if situation.was_ready() {
+        return Verdict::ready(
+            "LargerThanDeclared",
+            format!(
+                "The instance was made larger elsewhere: it has {size} MB, {desired} are declared. Declare memSize: {size} to keep the manifest true."
+            ),
+        );
+    }
+    situation.found(
+        11057,
+        "ReduceCapacityNotAllowed",
+        format!("The instance has {size} MB, {desired} are declared, and the cloud does not shrink instances. Declare memSize: {size} or more."),
+    )
+}
+
+/// The instance could not be looked at.
+fn failed(situation: &Situation<'_>, failure: &LookFailure) -> Decision {
+    let error = match &failure.cause {
+        LookError::Credentials(message) => {
+            return Decision::rest(Verdict::stalled("CredentialsMissing", message.clone()));
+        }
+        LookError::Cloud(error) => error,
+    };
+    let told = |health, reason: &str, message: String| {
+        let error = Some(situation.failure(error, "DescribeRedis"));
+        Decision::rest(Verdict { health, reason: reason.into(), message, error })
+    };
+    match codes::read_trouble(error) {
+        codes::ReadTrouble::Credentials => told(
+            Health::Stalled,
+            "AuthFailure",
+            format!("The cloud refuses the key of Secret {}: {error} Correct the Secret.", situation.secret()),
+        ),
+        codes::ReadTrouble::Refused => {
+            told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}"))
+        }
+        // A passing trouble is no news: the status stays as it was, if there is one.
+        _ if !failure.lasting => {
+            let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
+            let health = if never_seen { Health::Reconciling } else { Health::AsBefore };
+            told(health, "CloudUnavailable", format!("The cloud could not be asked: {error} It is asked again."))
+        }
+        codes::ReadTrouble::Clock => told(
+            Health::Stalled,
+            "ClockSkew",
+            format!(
+                "The cloud refuses the time of our requests, though they follow its own: {error} Check --request-lifetime, and the cloud's clocks."
+            ),
+        ),
+        codes::ReadTrouble::Throttled => told(
+            Health::Unknown,
+            "RateLimited",
+            format!("The cloud asks us to slow down: {error} Lower --cloud-rate if it lasts."),
+        ),
+        codes::ReadTrouble::Unavailable => {
+            told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {error} It is asked again."))
+        }
+    }
+}
+
+impl<'a> Situation<'a> {
+    fn redis_id(&self) -> &'a str {
+        &self.instance.spec.redis_id
+    }
+
+    fn desired(&self) -> i64 {
+        self.instance.spec.mem_size
+    }
+
+    fn secret(&self) -> &'a str {
+        &self.instance.spec.credentials_secret_ref.name
+    }
+
+    fn observes(&self) -> bool {
+        self.instance.spec.mode == crate::api::Mode::Observe
+    }
+
+    fn requested_at(&self) -> Option<&'a str> {
+        self.instance.annotations().get(REQUESTED_AT).map(String::as_str)
+    }
+
+    /// Somebody has asked, by annotation, for what waits to be tried again.
+    pub fn is_requested(&self) -> bool {
+        let handled = self.instance.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
+        self.requested_at().is_some_and(|asked| handled != Some(asked))
+    }
+
+    /// It has been Ready at its present generation; while the cloud can't be asked, the last size seen tells.
+    fn was_ready(&self) -> bool {
+        let Some(status) = &self.instance.status else { return false };
+        let generation = self.instance.metadata.generation;
+        status.conditions.iter().filter(|condition| condition.type_ == "Ready").any(|ready| {
+            ready.observed_generation == generation
+                && match ready.status.as_str() {
+                    "True" => true,
+                    "Unknown" => {
+                        status.mem_size >= Some(self.desired())
+                            && status.last_error.as_ref().is_none_or(|error| error.code != Some(11057))
+                    }
+                    _ => false,
+                }
+        })
+    }
+
+    /// Stalled for a reason that the operator found itself, named as the cloud would.
+    fn found(&self, code: i64, name: &str, message: String) -> Verdict {
+        let error = Failure {
+            code: Some(code),
+            cloud_code: None,
+            code_desc: name.into(),
+            message: message.clone(),
+            action: if code == 11057 { "UpgradeRedis" } else { "DescribeRedis" }.into(),
+            time: self.first_time(Some(code), name),
+        };
+        Verdict { health: Health::Stalled, reason: name.into(), message, error: Some(error) }
+    }
+
+    fn failure(&self, error: &CloudError, action: &str) -> Failure {
+        Failure { time: self.first_time(error.code, &error.code_desc), ..failure(error, action, self.now) }
+    }
+
+    /// When this failure first happened: as the status has it, else now.
+    fn first_time(&self, code: Option<i64>, name: &str) -> Time {
+        let before = self.instance.status.as_ref().and_then(|status| status.last_error.as_ref());
+        before
+            .filter(|before| before.code == code && before.code_desc == name)
+            .map_or(Time(self.now), |before| before.time.clone())
+    }
+}
+
+/// The cloud's error as book and status have it.
+pub fn failure(error: &CloudError, action: &str, at: Timestamp) -> Failure {
+    Failure {
+        code: error.code,
+        cloud_code: error.cloud_code.clone(),
+        code_desc: error.code_desc.clone(),
+        message: error.message.clone(),
+        action: action.into(),
+        time: Time(at),
+    }
+}
+
+impl Verdict {
+    fn new(health: Health, reason: &str, message: String) -> Self {
+        Self { health, reason: reason.into(), message, error: None }
+    }
+
+    fn ready(reason: &str, message: String) -> Self {
+        Self::new(Health::Ready, reason, message)
+    }
+
+    fn reconciling(reason: &str, message: String) -> Self {
+        Self::new(Health::Reconciling, reason, message)
+    }
+
+    fn stalled(reason: &str, message: String) -> Self {
+        Self::new(Health::Stalled, reason, message)
+    }
+}
+
+impl Decision {
+    /// Nothing to do until something changes.
+    fn rest(verdict: Verdict) -> Self {
+        Self { step: None, verdict, again: None, active: false }
+    }
+
+    fn step(step: Step, verdict: Verdict) -> Self {
+        Self { step: Some(step), verdict, again: None, active: true }
+    }
+
+    fn active(self) -> Self {
+        Self { active: true, ..self }
+    }
+
+    fn again_after(self, moment: Timestamp) -> Self {
+        Self { again: Some(moment), ..self }
+    }
+}
+
+/// A moment, later by so much; the end of time if there is no such moment.
+fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
+    moment.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,166 @@
+//! What becomes of an entry that isn't settled (invariant B5). Whoever comes by settles it; nothing new is ordered before (B4).
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::{Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, size_is_there};
+use crate::{
+    api::{Failure, Phase, RedisUpgrade},
+    cloud::{Dated, DealState, InstanceState},
+};
+
+/// An order whose answer is this late is worth a word.
+const ANSWER_DUE: SignedDuration = SignedDuration::from_secs(30);
+
+pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
+    match entry.phase() {
+        Phase::Placed => placed(policy, situation, entry, look),
+        _ => written(policy, situation, entry, look),
+    }
+}
+
+/// Whether the cloud took the order isn't known: only a look after which it can no longer come settles it.
+fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
+    let (name, to, signed_at) = (entry.name_any(), entry.spec.to, entry.spec.signed_at.0);
+    let dead_after = policy.dead_after(signed_at);
+    let dead = look.at > dead_after;
+    match look.running_size() {
+        Some(size) if dead => {
+            let seen = look.describe();
+            let (phase, evidence) = if size >= to {
+                (Phase::Fulfilled, format!("No acceptance was recorded, but {seen}: the {to} MB ordered are there."))
+            } else {
+                (
+                    Phase::Abandoned,
+                    format!(
+                        "{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more."
+                    ),
+                )
+            };
+            let told = unknown(entry, dead_after);
+            Decision::step(
+                Step::Settle { entry: name, phase, at: look.at, evidence, error: entry.outcome().error },
+                told,
+            )
+        }
+        Some(size) if size >= situation.desired() => {
+            Decision::rest(size_is_there(situation, size)).again_after(dead_after)
+        }
+        _ if dead => not_running(situation, look),
+        _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
+            let message = format!("Ordering {to} MB ({name}).");
+            Decision::rest(Verdict::reconciling("Ordering", message)).active().again_after(later(signed_at, ANSWER_DUE))
+        }
+        _ => Decision::rest(unknown(entry, dead_after)).active().again_after(dead_after),
+    }
+}
+
+fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
+    let error = entry.outcome().error;
+    let cause = error
+        .as_ref()
+        .map_or("no answer was recorded".to_owned(), |error| format!("{}: {}", error.code_desc, error.message));
+    let message = format!(
+        "It isn't known whether the cloud took the order {} of {} MB ({cause}). Nothing else is ordered until a look after {dead_after} settles it.",
+        entry.name_any(),
+        entry.spec.to
+    );
+    Verdict { error, ..Verdict::reconciling("OutcomeUnknown", message) }
+}
+
+/// The cloud took the order.
+fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
+    let (name, to, signed_at) = (entry.name_any(), entry.spec.to, entry.spec.signed_at.0);
+    let outcome = entry.outcome();
+    let deal_id = outcome.deal_id.clone().unwrap_or_default();
+    let upgrading = Verdict::reconciling(
+        "Upgrading",
+        format!("The upgrade to {to} MB is on its way (deal {deal_id}); connections are cut for seconds at its end."),
+    );
+    match look.running_size() {
+        Some(size) if size >= to => {
+            let evidence = format!("{}: the {to} MB ordered are there.", look.describe());
+            return Decision::step(
+                Step::Settle { entry: name, phase: Phase::Fulfilled, at: look.at, evidence, error: None },
+                upgrading,
+            );
+        }
+        None => return not_running_yet(situation, look, upgrading),
+        Some(_) => {}
+    }
+    let failed = |code_desc: &str, evidence: String| {
+        let error = Failure {
+            code: None,
+            cloud_code: None,
+            code_desc: code_desc.into(),
+            message: evidence.clone(),
+            action: "UpgradeRedis".into(),
+            time: Time(look.at),
+        };
+        Step::Settle { entry: name.clone(), phase: Phase::Failed, at: look.at, evidence, error: Some(error) }
+    };
+    if let Some(Dated { value: Some(DealState::Failed(status)), at }) = situation.deal {
+        let evidence =
+            format!("Deal {deal_id} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
+        return Decision::step(failed("UpgradeFailed", evidence), upgrading);
+    }
+    let delivered = situation.deal.filter(|deal| deal.value == Some(DealState::Delivered));
+    match (outcome.delivered_at, delivered) {
+        (Some(Time(delivered_at)), _) => {
+            let unseen_after = later(delivered_at, policy.lag);
+            if look.at > unseen_after {
+                let evidence = format!("Deal {deal_id} was delivered by {delivered_at}, but {}.", look.describe());
+                return Decision::step(failed("SizeNotSeen", evidence), upgrading);
+            }
+            Decision::rest(upgrading).active().again_after(unseen_after)
+        }
+        (None, Some(deal)) => Decision::step(Step::MarkDelivered { entry: name, at: deal.at }, upgrading),
+        // It runs at its old size: within the lag that is ordinary, later its deal tells more. The longer it takes, the more seldom is asked.
+        (None, None) => {
+            let ask_after = later(signed_at, policy.lag);
+            if look.at <= ask_after {
+                Decision::rest(upgrading).active().again_after(ask_after)
+            } else if situation.deal.is_none() && !deal_id.is_empty() {
+                Decision::step(Step::AskDeal { entry: name, deal_id }, upgrading)
+            } else {
+                let age = look.at.duration_since(signed_at);
+                Decision::rest(upgrading).active().again_after(later(situation.now, age / 8))
+            }
+        }
+    }
+}
+
+/// An accepted order, and the instance doesn't run.
+fn not_running_yet(situation: &Situation<'_>, look: Look<'_>, upgrading: Verdict) -> Decision {
+    match look.instance.map(|instance| instance.state) {
+        Some(InstanceState::InProcess | InstanceState::Initializing) => Decision::rest(upgrading).active(),
+        _ => not_running(situation, look),
+    }
+}
+
+/// Not running tells nothing about the order: it is waited for, and people are told what is seen.
+fn not_running(situation: &Situation<'_>, look: Look<'_>) -> Decision {
+    let Some(instance) = look.instance else { return Decision::rest(absent(situation)) };
+    match instance.state {
+        InstanceState::Isolated | InstanceState::Unknown(_) => Decision::rest(abnormal(situation, instance)),
+        state => {
+            let message = format!("{} is {state}: what became of its order is seen once it runs.", instance.redis_id);
+            Decision::rest(Verdict::reconciling("OutcomeUnknown", message)).active()
+        }
+    }
+}
+
+/// The documented names (260/5329).
+fn deal_status(status: i64) -> &'static str {
+    match status {
+        5 => "delivery failed",
+        6 => "refunded",
+        7 => "closed",
+        8 => "expired",
+        9 => "invalidated",
+        10 => "product invalidated",
+        11 => "payment by agent refused",
+        _ => "not documented",
+    }
+}

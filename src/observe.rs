@@ -1,0 +1,399 @@
+//! What the cloud shows of all instances: one reader for each account and region pages through the list, and wakes those whose instance
+//! has changed. So ten thousand instances cost a hundred calls a round, and a burst of new ones costs one round.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::runtime::reflector::ObjectRef;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    api::RedisInstance,
+    calls::{Calls, Trouble},
+    cloud::{Account, Caller, CloudError, Dated, Instance},
+    decide::{LookError, LookFailure, Policy, Seen},
+    secrets::{Keys, Secrets},
+    wakes::Wakes,
+};
+
+type Object = ObjectRef<RedisInstance>;
+type Key = (Account, String);
+
+/// New ones that arrive within this time share a round.
+const GATHER: Duration = Duration::from_millis(20);
+/// So many that the list doesn't show are asked for by themselves in one round.
+const ASKED_A_ROUND: usize = 50;
+/// One that isn't there is asked for by itself ever more seldom, down to this.
+const ASK_AT_LEAST: Duration = Duration::from_secs(600);
+/// A key that is refused is tried again after this time at most.
+const NEW_KEY: Duration = Duration::from_secs(30);
+/// A list of more pages than this is not believed.
+const PAGES: usize = 10_000;
+/// A failure lasts when it has lasted for so many resyncs.
+const LASTING: u32 = 3;
+
+#[derive(Clone)]
+pub struct Observer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    calls: Calls,
+    secrets: Secrets,
+    wakes: Wakes,
+    policy: Policy,
+    readers: Mutex<HashMap<Key, Arc<Reader>>>,
+    /// Which reader each `RedisInstance` is with, and under which redisId.
+    places: Mutex<HashMap<Object, (Key, String)>>,
+}
+
+struct Reader {
+    key: Key,
+    caller: Caller,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    rows: HashMap<String, Row>,
+    trouble: Option<LookFailure>,
+    failures: u32,
+    failing_since: Option<Instant>,
+    closed: bool,
+}
+
+struct Row {
+    seen: Seen,
+    watchers: HashMap<Object, String>,
+    active: bool,
+    failing_since: Option<Instant>,
+    /// The latest list did not show it.
+    missing: bool,
+    /// When one that is missing is asked for by itself, and how long it waits after that.
+    ask_at: Instant,
+    ask_wait: Duration,
+}
+
+impl Observer {
+    pub fn new(calls: Calls, secrets: Secrets, wakes: Wakes, policy: Policy) -> Self {
+        let (readers, places) = Default::default();
+        Self { shared: Arc::new(Shared { calls, secrets, wakes, policy, readers, places }) }
+    }
+
+    /// What is known of an instance. From now on `object` is woken when that changes.
+    pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
+        let key = (caller.account.clone(), caller.region.clone());
+        let place = (key.clone(), redis_id.to_owned());
+        let before = lock(&self.shared.places).insert(object.clone(), place.clone());
+        if let Some(before) = before.filter(|before| *before != place) {
+            self.leave(object, &before);
+        }
+        loop {
+            let reader = self.reader(&key, caller);
+            if let Some(seen) = reader.watch(object, secret, redis_id) {
+                return seen;
+            }
+            // That reader has just ended for want of watchers: take a new one.
+            lock(&self.shared.readers).retain(|_, other| !Arc::ptr_eq(other, &reader));
+        }
+    }
+
+    /// Takes a fresh look at one instance into account, if it had an answer.
+    pub fn saw(&self, caller: &Caller, redis_id: &str, seen: &Seen) {
+        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
+            return;
+        }
+        let reader = lock(&self.shared.readers).get(&(caller.account.clone(), caller.region.clone())).cloned();
+        if let Some(reader) = reader
+            && let Some(row) = lock(&reader.state).rows.get_mut(redis_id)
+        {
+            row.seen = seen.clone();
+        }
+    }
+
+    /// Says whether something is on its way for this one: then it is looked at often.
+    pub fn set_active(&self, object: &Object, active: bool) {
+        let Some((key, redis_id)) = lock(&self.shared.places).get(object).cloned() else { return };
+        let Some(reader) = lock(&self.shared.readers).get(&key).cloned() else { return };
+        if let Some(row) = lock(&reader.state).rows.get_mut(&redis_id)
+            && row.active != active
+        {
+            row.active = active;
+            reader.changed.notify_one();
+        }
+    }
+
+    /// Nobody needs to be woken for this one any more.
+    pub fn forget(&self, object: &Object) {
+        if let Some(place) = lock(&self.shared.places).remove(object) {
+            self.leave(object, &place);
+        }
+    }
+
+    fn leave(&self, object: &Object, (key, redis_id): &(Key, String)) {
+        let Some(reader) = lock(&self.shared.readers).get(key).cloned() else { return };
+        let mut state = lock(&reader.state);
+        if let Some(row) = state.rows.get_mut(redis_id) {
+            row.watchers.remove(object);
+            if row.watchers.is_empty() {
+                state.rows.remove(redis_id);
+            }
+        }
+        reader.changed.notify_one();
+    }
+
+    fn reader(&self, key: &Key, caller: &Caller) -> Arc<Reader> {
+        let mut readers = lock(&self.shared.readers);
+        let new = || {
+            let reader = Arc::new(Reader {
+                key: key.clone(),
+                caller: caller.clone(),
+                state: Mutex::default(),
+                changed: Notify::new(),
+            });
+            tokio::spawn(reader.clone().run(self.shared.clone()));
+            reader
+        };
+        readers.entry(key.clone()).or_insert_with(new).clone()
+    }
+}
+
+impl Reader {
+    /// `None` when this reader has ended.
+    fn watch(&self, object: &Object, secret: &str, redis_id: &str) -> Option<Seen> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return None;
+        }
+        let trouble = state.trouble.clone();
+        let row = state.rows.entry(redis_id.to_owned()).or_insert_with(|| {
+            self.changed.notify_one();
+            Row {
+                seen: Seen::NotYet,
+                watchers: HashMap::new(),
+                active: false,
+                failing_since: None,
+                missing: false,
+                ask_at: Instant::now(),
+                ask_wait: Duration::ZERO,
+            }
+        });
+        row.watchers.insert(object.clone(), secret.to_owned());
+        Some(trouble.map_or_else(|| row.seen.clone(), Seen::Failed))
+    }
+
+    async fn run(self: Arc<Self>, shared: Arc<Shared>) {
+        sleep(GATHER).await;
+        loop {
+            let began = Instant::now();
+            self.wake_those_with_other_keys(&shared).await;
+            let listed = self.list(&shared).await;
+            let woken = self.take(&shared.policy, listed);
+            shared.wakes.wake(woken);
+            self.ask_for_missing(&shared).await;
+            while let Some(due) = self.next_round(&shared.policy, began) {
+                tokio::select! {
+                    () = sleep_until(due) => break,
+                    () = self.changed.notified() => {}
+                }
+            }
+            if lock(&self.state).closed {
+                lock(&shared.readers).retain(|key, other| *key != self.key || !Arc::ptr_eq(other, &self));
+                return;
+            }
+        }
+    }
+
+    /// When the next round is due; `None` (and no more watchers are taken) when nobody watches.
+    fn next_round(&self, policy: &Policy, began: Instant) -> Option<Instant> {
+        let mut state = lock(&self.state);
+        if state.rows.is_empty() {
+            state.closed = true;
+            return None;
+        }
+        if state.failures > 0 {
+            let wait = policy.active.saturating_mul(1 << state.failures.min(8)).min(policy.resync.max(policy.active));
+            // Another key may come any time; whether there is one is looked up at the start of a round.
+            let for_a_key = state.trouble.as_ref().is_some_and(LookFailure::is_final);
+            return Some(began + if for_a_key { wait.min(NEW_KEY) } else { wait });
+        }
+        let some = |test: fn(&Row) -> bool| state.rows.values().any(test);
+        Some(match () {
+            () if some(|row| row.seen == Seen::NotYet && !row.missing) => Instant::now() + GATHER,
+            () if some(|row| row.missing && row.ask_wait.is_zero()) => Instant::now() + GATHER,
+            () if some(|row| row.active) => began + policy.active.min(policy.resync),
+            () => began + policy.resync,
+        })
+    }
+
+    /// A Secret may hold another key by now: those who use it go to that key's reader.
+    async fn wake_those_with_other_keys(&self, shared: &Shared) {
+        let used: HashSet<(String, String)> = lock(&self.state)
+            .rows
+            .values()
+            .flat_map(|row| &row.watchers)
+            .map(|(object, secret)| (object.namespace.clone().unwrap_or_default(), secret.clone()))
+            .collect();
+        for (namespace, name) in used {
+            let same = match shared.secrets.get(&namespace, &name).await {
+                Ok(Keys { credentials, .. }) => {
+                    Caller::new(credentials, self.caller.region.clone()).account == self.caller.account
+                }
+                // What can't be read now is no news; one that is gone or spoilt is.
+                Err(error) => matches!(error, crate::secrets::Error::Api(..)),
+            };
+            if !same {
+                let state = lock(&self.state);
+                let theirs = state
+                    .rows
+                    .values()
+                    .flat_map(|row| &row.watchers)
+                    .filter(|(object, secret)| object.namespace.as_deref() == Some(&namespace) && **secret == name);
+                shared.wakes.wake(theirs.map(|(object, _)| object.clone()));
+            }
+        }
+    }
+
+    /// The whole list. Instances that come or go between two pages may be missed: they are asked for by themselves.
+    async fn list(&self, shared: &Shared) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
+        let mut found = HashMap::new();
+        let mut offset = 0;
+        for _ in 0..PAGES {
+            let page = patiently(|| shared.calls.list(&self.caller, offset)).await?;
+            for doubt in &page.value.doubts {
+                tracing::warn!(region = self.caller.region, doubt, "a row of the cloud's list is left out");
+            }
+            for instance in page.value.instances {
+                found.insert(instance.redis_id.clone(), Dated { value: instance, at: page.at });
+            }
+            offset += page.value.rows;
+            if page.value.rows == 0 || offset >= page.value.total {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes a round's list. Returns those whom it changes something for.
+    fn take(&self, policy: &Policy, listed: Result<HashMap<String, Dated<Instance>>, CloudError>) -> Vec<Object> {
+        let mut state = lock(&self.state);
+        let mut listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                state.failures += 1;
+                let since = *state.failing_since.get_or_insert_with(Instant::now);
+                let lasting = since.elapsed() >= policy.resync * LASTING;
+                tracing::warn!(region = self.caller.region, %error, failures = state.failures, "the cloud's list could not be read");
+                let news = state.trouble.as_ref().is_none_or(|before| {
+                    let same = matches!(&before.cause, LookError::Cloud(before) if before.code_desc == error.code_desc);
+                    !same || before.lasting != lasting
+                });
+                if news {
+                    state.trouble = Some(LookFailure { cause: LookError::Cloud(error), lasting });
+                }
+                return if news { state.all() } else { Vec::new() };
+            }
+        };
+        let recovered = state.trouble.take().is_some();
+        state.failures = 0;
+        state.failing_since = None;
+        let mut woken = if recovered { state.all() } else { Vec::new() };
+        for (redis_id, row) in &mut state.rows {
+            let seen = listed.remove(redis_id);
+            row.missing = seen.is_none();
+            if seen.is_some_and(|seen| row.take(seen)) {
+                woken.extend(row.watchers.keys().cloned());
+            }
+        }
+        woken
+    }
+
+    /// The list is no proof of absence (invariant B10): those that it doesn't show are asked for one by one.
+    async fn ask_for_missing(&self, shared: &Shared) {
+        let now = Instant::now();
+        let due: Vec<_> = {
+            let mut state = lock(&self.state);
+            if state.trouble.is_some() {
+                return;
+            }
+            let missing = state.rows.iter_mut().filter(|(_, row)| row.missing && row.ask_at <= now);
+            missing.take(ASKED_A_ROUND).map(|(redis_id, _)| redis_id.clone()).collect()
+        };
+        for redis_id in due {
+            let found = patiently(|| shared.calls.find(&self.caller, &redis_id)).await;
+            let mut state = lock(&self.state);
+            let Some(row) = state.rows.get_mut(&redis_id) else { continue };
+            row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, ASK_AT_LEAST.max(shared.policy.active));
+            row.ask_at = Instant::now() + row.ask_wait;
+            let seen = match found {
+                Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
+                Ok(Dated { value: None, at }) => Seen::Absent(at),
+                Err(error) => {
+                    let since = *row.failing_since.get_or_insert_with(Instant::now);
+                    let lasting = since.elapsed() >= shared.policy.resync * LASTING;
+                    Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting })
+                }
+            };
+            if !matches!(seen, Seen::Failed(_)) {
+                row.failing_since = None;
+            }
+            if !same_sight(&row.seen, &seen) {
+                shared.wakes.wake(row.watchers.keys().cloned());
+            }
+            row.seen = seen;
+        }
+    }
+}
+
+impl State {
+    fn all(&self) -> Vec<Object> {
+        self.rows.values().flat_map(|row| row.watchers.keys().cloned()).collect()
+    }
+}
+
+impl Row {
+    /// Takes what a list shows; true if that is news. What was seen at the same second or later stays.
+    fn take(&mut self, seen: Dated<Instance>) -> bool {
+        self.ask_wait = Duration::ZERO;
+        self.failing_since = None;
+        if matches!(&self.seen, Seen::Instance(before) if before.at >= seen.at) {
+            return false;
+        }
+        let seen = Seen::Instance(seen);
+        let news = !same_sight(&self.seen, &seen);
+        self.seen = seen;
+        news
+    }
+}
+
+/// Do both tell the same, whenever they were seen?
+fn same_sight(a: &Seen, b: &Seen) -> bool {
+    match (a, b) {
+        (Seen::Instance(a), Seen::Instance(b)) => a.value == b.value,
+        (Seen::Absent(_), Seen::Absent(_)) => true,
+        (a, b) => a == b,
+    }
+}
+
+/// A reader has its own time: it waits where the limit tells it to.
+async fn patiently<T, F: Future<Output = Result<T, Trouble>>>(call: impl Fn() -> F) -> Result<T, CloudError> {
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(Trouble::Wait(wait)) => sleep(wait).await,
+            Err(Trouble::Cloud(error)) => return Err(error),
+        }
+    }
+}
+
+/// A panic elsewhere leaves at worst a row that the next round sets right.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

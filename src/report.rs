@@ -1,0 +1,289 @@
+//! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    runtime::reflector::ObjectRef,
+};
+use serde_json::json;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    api::{Phase, REQUESTED_AT, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    cloud::{Dated, Instance},
+    decide::{Health, Seen, Verdict},
+};
+
+const MANAGER: &str = "crs-operator";
+const CONTROLLER: &str = "crs.qcloud.com/crs-operator";
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const MESSAGE_CHARS: usize = 1000;
+
+#[derive(Clone)]
+pub struct Reporter {
+    client: Client,
+    /// Who reports: the pod.
+    instance: String,
+    /// Events under way: nobody waits for them but the end of the process.
+    pub tasks: TaskTracker,
+    /// What was written, until the watch shows it.
+    written: Arc<Mutex<HashMap<ObjectRef<RedisInstance>, RedisInstance>>>,
+}
+
+impl Reporter {
+    pub fn new(client: Client, instance: String) -> Self {
+        Self { client, instance, tasks: TaskTracker::new(), written: Arc::default() }
+    }
+
+    /// The object with the status that this process wrote last, if the watch hasn't shown that yet: or an old view would be told again.
+    pub fn fresh(&self, instance: &Arc<RedisInstance>) -> Arc<RedisInstance> {
+        let object = ObjectRef::from_obj(&**instance);
+        let mut written = self.written();
+        match written.get(&object) {
+            Some(newer) if newer.uid() == instance.uid() && version(newer) > version(instance) => {
+                Arc::new(RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) })
+            }
+            _ => {
+                written.remove(&object);
+                instance.clone()
+            }
+        }
+    }
+
+    /// Brings the status up to date; writes only when something in it changes. An object deleted meanwhile needs none.
+    pub async fn status(
+        &self,
+        instance: &Arc<RedisInstance>,
+        entries: &[RedisUpgrade],
+        seen: &Seen,
+        verdict: &Verdict,
+        handled: bool,
+    ) -> Result<(), kube::Error> {
+        let instance = self.fresh(instance);
+        let before = instance.status.clone().unwrap_or_default();
+        let after = status(&instance, entries, seen, verdict, handled, Timestamp::now());
+        if after == before {
+            return Ok(());
+        }
+        let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &instance.namespace().unwrap_or_default());
+        let patch = json!({
+            "apiVersion": RedisInstance::api_version(&()),
+            "kind": RedisInstance::kind(&()),
+            // The uid keeps an object made again under the same name from getting its predecessor's status.
+            "metadata": { "name": instance.name_any(), "uid": instance.uid() },
+            "status": after,
+        });
+        let apply = PatchParams::apply(MANAGER).force();
+        match timeout(CALL_TIMEOUT, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
+            Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return Ok(()),
+            Ok(patched) => {
+                self.written().insert(ObjectRef::from_obj(&*instance), patched?);
+            }
+        }
+        let known = before.conditions.iter().any(|stalled| {
+            stalled.type_ == "Stalled" && stalled.status == "True" && stalled.reason == word(&verdict.reason)
+        });
+        if verdict.health == Health::Stalled && !known {
+            self.event(&instance, "Warning", &word(&verdict.reason), "Stall", &verdict.message, None);
+        }
+        Ok(())
+    }
+
+    /// Forgets what was written for an object that is gone.
+    pub fn forget(&self, object: &ObjectRef<RedisInstance>) {
+        self.written().remove(object);
+    }
+
+    /// A panic elsewhere leaves at worst a status that is told once more.
+    fn written(&self) -> MutexGuard<'_, HashMap<ObjectRef<RedisInstance>, RedisInstance>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One Event for what has come of an entry. Its name holds entry and phase, so it can't be there twice.
+    pub fn upgrade_event(&self, instance: &RedisInstance, entry: &RedisUpgrade) {
+        let (name, spec, outcome) = (entry.name_any(), &entry.spec, entry.outcome());
+        let deal = outcome.deal_id.as_deref().unwrap_or("unknown");
+        let evidence = outcome.evidence.unwrap_or_default();
+        let (type_, reason, note) = match outcome.phase {
+            Phase::Written => (
+                "Normal",
+                "UpgradeWritten",
+                format!(
+                    "{name}: ordering {} → {} MB. Connections are cut for seconds at the end of the upgrade.",
+                    spec.from, spec.to
+                ),
+            ),
+            Phase::Placed => (
+                "Normal",
+                "UpgradePlaced",
+                format!("{name}: the cloud accepted {} → {} MB, deal {deal}.", spec.from, spec.to),
+            ),
+            Phase::Fulfilled => (
+                "Normal",
+                "UpgradeFulfilled",
+                format!("{name}: {} → {} MB done, deal {deal}. {evidence}", spec.from, spec.to),
+            ),
+            Phase::Failed => ("Warning", "UpgradeFailed", format!("{name}: {evidence}")),
+            Phase::Refused => ("Warning", "UpgradeRefused", format!("{name}: {evidence}")),
+            Phase::Abandoned => ("Warning", "UpgradeAbandoned", format!("{name}: {evidence}")),
+        };
+        let id = format!("{name}.{}", outcome.phase.to_string().to_lowercase());
+        self.event(instance, type_, reason, "Upgrade", &note, Some(id));
+    }
+
+    /// Sends an Event, in the background. `id`: what makes it one and the same.
+    pub fn event(
+        &self,
+        instance: &RedisInstance,
+        type_: &str,
+        reason: &str,
+        action: &str,
+        note: &str,
+        id: Option<String>,
+    ) {
+        let namespace = instance.namespace().unwrap_or_default();
+        let now = Timestamp::now();
+        let unique = id.unwrap_or_else(|| format!("{:x}", now.as_nanosecond()));
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{unique}", shortened(&instance.name_any()))),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            type_: Some(type_.into()),
+            reason: Some(reason.into()),
+            action: Some(action.into()),
+            note: Some(bounded(note)),
+            regarding: Some(ObjectReference { namespace: Some(namespace.clone()), ..instance.object_ref(&()) }),
+            reporting_controller: Some(CONTROLLER.into()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let name = instance.name_any();
+        self.tasks.spawn(async move {
+            match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(namespace, name, reason = event.reason, %error, "an Event could not be sent")
+                }
+                Err(_) => tracing::warn!(namespace, name, reason = event.reason, "an Event could not be sent in time"),
+            }
+        });
+    }
+}
+
+/// The status that tells `verdict`.
+fn status(
+    instance: &RedisInstance,
+    entries: &[RedisUpgrade],
+    seen: &Seen,
+    verdict: &Verdict,
+    handled: bool,
+    now: Timestamp,
+) -> RedisInstanceStatus {
+    let before = instance.status.clone().unwrap_or_default();
+    let last_handled_requested_at = match instance.annotations().get(REQUESTED_AT) {
+        Some(asked) if handled => Some(asked.chars().take(256).collect()),
+        _ => before.last_handled_requested_at.clone(),
+    };
+    if verdict.health == Health::AsBefore {
+        return RedisInstanceStatus { last_handled_requested_at, ..before };
+    }
+    let (mem_size, instance_status) = match seen {
+        Seen::Instance(Dated { value: Instance { size, state, .. }, .. }) => (Some(*size), Some(state.to_string())),
+        Seen::Absent(_) => (None, None),
+        _ => (before.mem_size, before.instance_status),
+    };
+    let accepted =
+        entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
+    RedisInstanceStatus {
+        observed_generation: instance.metadata.generation,
+        mem_size,
+        instance_status,
+        deal_id: accepted.and_then(|entry| entry.outcome().deal_id),
+        upgrade: entries.last().map(summary),
+        last_error: verdict.error.clone(),
+        last_handled_requested_at,
+        conditions: conditions(&before.conditions, instance.metadata.generation, verdict, now),
+    }
+}
+
+fn summary(entry: &RedisUpgrade) -> UpgradeSummary {
+    let outcome = entry.outcome();
+    UpgradeSummary {
+        name: entry.name_any(),
+        phase: outcome.phase,
+        from: entry.spec.from,
+        to: entry.spec.to,
+        deal_id: outcome.deal_id,
+        deal_name: outcome.deal_name,
+        signed_at: entry.spec.signed_at.clone(),
+    }
+}
+
+/// Ready, Reconciling and Stalled in the sense of kstatus, sorted as the API server keeps them: by nothing but our own order.
+fn conditions(before: &[Condition], generation: Option<i64>, verdict: &Verdict, now: Timestamp) -> Vec<Condition> {
+    let state = |is: bool| if is { "True" } else { "False" };
+    let ready = match verdict.health {
+        Health::Unknown => "Unknown",
+        health => state(health == Health::Ready),
+    };
+    [
+        ("Ready", ready),
+        ("Reconciling", state(verdict.health == Health::Reconciling)),
+        ("Stalled", state(verdict.health == Health::Stalled)),
+    ]
+    .into_iter()
+    .map(|(type_, status)| {
+        let since = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            observed_generation: generation,
+            reason: word(&verdict.reason),
+            message: bounded(&verdict.message),
+            // Whole seconds, as the API server keeps them: else a status would never equal itself.
+            last_transition_time: since.map_or_else(
+                || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+                |condition| condition.last_transition_time.clone(),
+            ),
+        }
+    })
+    .collect()
+}
+
+/// A reason is one word of letters and digits; a name that the cloud sent may be anything.
+fn word(reason: &str) -> String {
+    let word: String = reason.chars().filter(char::is_ascii_alphanumeric).take(128).collect();
+    if word.starts_with(|first: char| first.is_ascii_alphabetic()) { word } else { format!("Code{word}") }
+}
+
+/// So much of a name that there is room for more behind it, with an end that may stand before a dot.
+fn shortened(name: &str) -> String {
+    name.chars().take(150).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
+fn version(instance: &RedisInstance) -> u64 {
+    instance.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(MESSAGE_CHARS).collect()
+}

@@ -1,0 +1,62 @@
+//! What doesn't change while the simulator runs: the cloud's regions, and what it sells in which zone.
+
+/// A region by the names of both generations of the API, and by the number that stands in answers.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Region {
+    pub id: u32,
+    pub short: &'static str,
+    pub long: &'static str,
+}
+
+const fn region(id: u32, short: &'static str, long: &'static str) -> Region {
+    Region { id, short, long }
+}
+
+static REGIONS: [Region; 15] = [
+    region(1, "gz", "ap-guangzhou"),
+    region(4, "sh", "ap-shanghai"),
+    region(5, "hk", "ap-hongkong"),
+    region(6, "ca", "na-toronto"),
+    region(8, "bj", "ap-beijing"),
+    region(9, "sg", "ap-singapore"),
+    region(15, "usw", "na-siliconvalley"),
+    region(16, "cd", "ap-chengdu"),
+    region(17, "de", "eu-frankfurt"),
+    region(18, "kr", "ap-seoul"),
+    region(19, "cq", "ap-chongqing"),
+    region(21, "in", "ap-mumbai"),
+    region(22, "use", "na-ashburn"),
+    region(23, "th", "ap-bangkok"),
+    region(25, "jp", "ap-tokyo"),
+];
+
+/// The region of this name, in its short (`gz`) or long (`ap-guangzhou`) form.
+pub(super) fn find_region(name: &str) -> Option<&'static Region> {
+    REGIONS.iter().find(|region| region.short == name || region.long == name)
+}
+
+/// The zone and type that an instance gets when nothing else is said.
+pub(super) const DEFAULT_ZONE: u32 = 100002;
+pub(super) const CLUSTER: u8 = 1;
+pub(super) const STANDALONE: u8 = 2;
+
+/// The sizes (MB) that are sold in a zone for a type.
+#[derive(Debug)]
+pub(super) struct Product {
+    pub zone_id: u32,
+    pub zone_name: &'static str,
+    pub type_id: u8,
+    pub min: u64,
+    pub max: u64,
+}
+
+/// The example of document 260/4974. A type that a zone doesn't sell has no row.
+pub(super) static PRODUCTS: [Product; 3] = [
+    Product { zone_id: 100002, zone_name: "Guangzhou Zone 2", type_id: CLUSTER, min: 1024, max: 204_800 },
+    Product { zone_id: 100002, zone_name: "Guangzhou Zone 2", type_id: STANDALONE, min: 1024, max: 512_000 },
+    Product { zone_id: 300001, zone_name: "Hong Kong Zone 1", type_id: STANDALONE, min: 1024, max: 40_960 },
+];
+
+pub(super) fn find_product(zone_id: u32, type_id: u8) -> Option<&'static Product> {
+    PRODUCTS.iter().find(|product| product.zone_id == zone_id && product.type_id == type_id)
+}

@@ -1,0 +1,251 @@
+//! Logs and metrics. No label is ever a redisId or a name: the number of series stays the same however many instances there are.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Sends log lines to stderr; what is logged is set by `RUST_LOG` (default: `info`).
+pub fn init_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => registry.with(lines.with_ansi(false)).init(),
+        LogFormat::Json => registry.with(lines.json()).init(),
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    action: &'static str,
+    code: String,
+}
+
+/// Error codes that get a series of their own; any other counts as `other`, so that a hostile cloud can't make series without end.
+const CODES: [i64; 31] = [
+    4000, 4100, 4101, 4102, 4103, 4104, 4105, 4106, 4110, 4200, 4300, 4400, 4500, 4600, 5000, 5100, 5200, 5300, 5400,
+    5500, 6000, 6100, 6200, 10701, 10702, 10703, 11057, 11059, 11063, 11201, 100_207,
+];
+
+/// The operator's metrics.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<ResultLabel, Counter>,
+    reconcile_duration: Histogram,
+    cloud_requests: Family<CallLabels, Counter>,
+    cloud_request_duration: Family<ActionLabel, Histogram>,
+    cloud_throttled: Counter<f64, AtomicU64>,
+    cloud_clock_offset: Gauge<f64, AtomicU64>,
+    upgrades: Family<OutcomeLabel, Counter>,
+    instances: Family<StateLabel, Gauge<i64, AtomicI64>>,
+    leader: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut all = Registry::default();
+        let registry = all.sub_registry_with_prefix("crs_operator");
+        let metrics = Self {
+            reconciles: Family::default(),
+            reconcile_duration: seconds(),
+            cloud_requests: Family::default(),
+            cloud_request_duration: Family::new_with_constructor(seconds),
+            cloud_throttled: Counter::default(),
+            cloud_clock_offset: Gauge::default(),
+            upgrades: Family::default(),
+            instances: Family::default(),
+            leader: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("reconcile", "Reconciles, by result", metrics.reconciles.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time of a reconcile",
+            Unit::Seconds,
+            metrics.reconcile_duration.clone(),
+        );
+        registry.register(
+            "cloud_requests",
+            "Calls of the cloud, by action and error code (0: none)",
+            metrics.cloud_requests.clone(),
+        );
+        registry.register_with_unit(
+            "cloud_request_duration",
+            "Time of a call of the cloud",
+            Unit::Seconds,
+            metrics.cloud_request_duration.clone(),
+        );
+        registry.register_with_unit(
+            "cloud_throttled",
+            "Time that calls of the cloud were put off, for --cloud-rate or since the cloud asked for it",
+            Unit::Seconds,
+            metrics.cloud_throttled.clone(),
+        );
+        registry.register_with_unit(
+            "cloud_clock_offset",
+            "How far the cloud's clock is ahead of this machine's",
+            Unit::Seconds,
+            metrics.cloud_clock_offset.clone(),
+        );
+        registry.register("upgrades", "Entries of the account book, by what came of them", metrics.upgrades.clone());
+        registry.register("instances", "RedisInstances, by how it stands with them", metrics.instances.clone());
+        registry.register("leader", "1 while this process acts, 0 while it stands by", metrics.leader.clone());
+        registry.register("build", "Version of the operator", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        all.register_collector(Box::new(Process));
+        Self { registry: all, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// A reconcile has ended.
+    pub fn reconciled(&self, result: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// A call of the cloud has ended; `code` is `None` when no answer came, 0 for success.
+    pub fn called(&self, action: &'static str, code: Option<i64>, took: Duration) {
+        let code = match code {
+            None => "none".to_owned(),
+            Some(code) if code == 0 || CODES.contains(&code) => code.to_string(),
+            Some(_) => "other".to_owned(),
+        };
+        self.cloud_requests.get_or_create(&CallLabels { action, code }).inc();
+        self.cloud_request_duration.get_or_create(&ActionLabel { action }).observe(took.as_secs_f64());
+    }
+
+    /// A call was put off.
+    pub fn throttled(&self, wait: Duration) {
+        self.cloud_throttled.inc_by(wait.as_secs_f64());
+    }
+
+    pub fn clock_offset(&self, seconds: f64) {
+        self.cloud_clock_offset.set(seconds);
+    }
+
+    /// Something came of an entry: `written`, or its phase in lower case, or `unknown`.
+    pub fn upgrade(&self, outcome: &'static str) {
+        self.upgrades.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A `RedisInstance` has gone from one state to another.
+    pub fn instance(&self, from: Option<&'static str>, to: Option<&'static str>) {
+        if let Some(state) = from {
+            self.instances.get_or_create(&StateLabel { state }).dec();
+        }
+        if let Some(state) = to {
+            self.instances.get_or_create(&StateLabel { state }).inc();
+        }
+    }
+
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// All metrics in OpenMetrics text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String can't fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The usual figures of a process, read when they are asked for.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(figures) = process() else { return Ok(()) };
+        let cpu = ConstCounter::new(figures.cpu_seconds);
+        cpu.encode(encoder.encode_descriptor("process_cpu_seconds", "CPU time used", None, cpu.metric_type())?)?;
+        for (name, help, value) in [
+            ("process_start_time_seconds", "Start of the process, Unix time", figures.start_time),
+            ("process_resident_memory_bytes", "Resident memory", figures.resident),
+            ("process_virtual_memory_bytes", "Virtual memory", figures.virtual_),
+            ("process_open_fds", "Open file descriptors", figures.open_fds),
+            ("process_max_fds", "Limit of open file descriptors", figures.max_fds),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+struct Figures {
+    cpu_seconds: f64,
+    start_time: f64,
+    resident: f64,
+    virtual_: f64,
+    open_fds: f64,
+    max_fds: f64,
+}
+
+/// `None` where there is no /proc.
+fn process() -> Option<Figures> {
+    use procfs::{WithCurrentSystemInfo, process::LimitValue};
+    let process = procfs::process::Process::myself().ok()?;
+    let stat = process.stat().ok()?;
+    let ticks = procfs::ticks_per_second() as f64;
+    let max_fds = match process.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => limit as f64,
+        LimitValue::Unlimited => f64::INFINITY,
+    };
+    Some(Figures {
+        cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
+        start_time: procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks,
+        resident: stat.rss_bytes().get() as f64,
+        virtual_: stat.vsize as f64,
+        open_fds: process.fd_count().ok()? as f64,
+        max_fds,
+    })
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}

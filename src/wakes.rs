@@ -1,0 +1,81 @@
+//! Who is to be looked at soon, whatever the reason. Each waits once, however often it was woken.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{Stream, stream};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Notify;
+
+use crate::api::RedisInstance;
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+/// In order of arrival.
+#[derive(Default)]
+struct Waiting {
+    line: VecDeque<ObjectRef<RedisInstance>>,
+    in_line: HashSet<ObjectRef<RedisInstance>>,
+}
+
+impl Queue {
+    fn push(&self, object: ObjectRef<RedisInstance>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.in_line.insert(object.clone()) {
+            waiting.line.push_back(object);
+            self.arrived.notify_one();
+        }
+    }
+
+    async fn next(&self) -> ObjectRef<RedisInstance> {
+        loop {
+            // Taken before the look into the queue, so that no arrival in between is missed.
+            let arrived = self.arrived.notified();
+            if let Some(object) = self.pop() {
+                return object;
+            }
+            arrived.await;
+        }
+    }
+
+    fn pop(&self) -> Option<ObjectRef<RedisInstance>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let object = waiting.line.pop_front()?;
+        waiting.in_line.remove(&object);
+        Some(object)
+    }
+}
+
+/// One queue for each watched namespace; `None`: all namespaces.
+#[derive(Clone)]
+pub struct Wakes {
+    queues: Arc<HashMap<Option<String>, Queue>>,
+}
+
+impl Wakes {
+    pub fn new(namespaces: impl IntoIterator<Item = Option<String>>) -> Self {
+        Self { queues: Arc::new(namespaces.into_iter().map(|namespace| (namespace, Queue::default())).collect()) }
+    }
+
+    pub fn wake(&self, objects: impl IntoIterator<Item = ObjectRef<RedisInstance>>) {
+        for object in objects {
+            if let Some(queue) = self.queues.get(&object.namespace).or_else(|| self.queues.get(&None)) {
+                queue.push(object);
+            }
+        }
+    }
+
+    /// Those woken in one namespace.
+    pub fn stream(&self, namespace: Option<String>) -> impl Stream<Item = ObjectRef<RedisInstance>> + use<> {
+        stream::unfold((self.queues.clone(), namespace), |(queues, namespace)| async move {
+            let object = queues.get(&namespace)?.next().await;
+            Some((object, (queues, namespace)))
+        })
+    }
+}
