@@ -51,11 +51,18 @@ impl Cluster {
         let mut ready = String::new();
         let stdout = process.stdout.as_mut().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("its output can be read");
-        assert!(ready.starts_with("ready "), "no control plane:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+        assert!(
+            ready.starts_with("ready "),
+            "no control plane:\n{}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        );
 
         let cluster = Cluster { process, dir };
         let crds = repository().join("crds");
-        cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await.expect("the CRDs are accepted");
+        cluster
+            .kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()])
+            .await
+            .expect("the CRDs are accepted");
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are served");
         Arc::new(cluster)
     }

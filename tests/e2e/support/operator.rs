@@ -16,10 +16,23 @@ impl Operator {
         command
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,crs_operator=debug")
+            .env("NO_COLOR", "1")
             .args(["run", "--cloud-lag", "1s", "--request-lifetime", "3s", "--resync", "1s", "--cloud-rate", "0"])
             .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
             .args(arguments);
         Operator(Child::start(&format!("{name}-operator"), &mut command))
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.0.runs()
+    }
+
+    /// GET on its address for `health` or `metrics`, which it logs when it starts.
+    pub async fn http_get(&self, which: &str, path: &str) -> String {
+        let log = self.log();
+        let address = log.split_once(&format!("{which}=")).and_then(|(_, rest)| rest.split_whitespace().next());
+        let url = format!("http://{}{path}", address.expect("it logs its addresses"));
+        reqwest::get(url).await.expect("it answers").text().await.expect("a whole answer")
     }
 
     pub fn log(&self) -> String {

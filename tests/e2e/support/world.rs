@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 
@@ -44,7 +45,14 @@ impl World {
 
     /// An operator for this namespace. A test may start several.
     pub fn operator(&self, arguments: &[&str]) -> Operator {
-        let own = ["--api-endpoint", self.cloud.url(), "--namespace", &self.namespace, "--book-namespace", &self.book_namespace];
+        let own = [
+            "--api-endpoint",
+            self.cloud.url(),
+            "--namespace",
+            &self.namespace,
+            "--book-namespace",
+            &self.book_namespace,
+        ];
         Operator::start(&self.namespace, &self.cluster.kubeconfig(), &[&own, arguments].concat())
     }
 
@@ -68,9 +76,13 @@ impl World {
         list.items.iter().map(|object| serde_json::to_value(object).expect("it came as JSON")).collect()
     }
 
-    /// The RedisInstance as it is now.
+    /// The RedisInstance as it is now; null if there is none.
     pub async fn get(&self, name: &str) -> Value {
-        let all = self.list("RedisInstance", &self.namespace).await;
+        self.get_in(&self.namespace, name).await
+    }
+
+    pub async fn get_in(&self, namespace: &str, name: &str) -> Value {
+        let all = self.list("RedisInstance", namespace).await;
         all.into_iter().find(|instance| instance["metadata"]["name"] == name).unwrap_or(Value::Null)
     }
 
@@ -88,8 +100,32 @@ impl World {
         self.wait_until(name, "Ready", |instance| condition(instance, "Ready") == "True").await
     }
 
+    /// Ready, and the book's newest entry is closed too.
+    pub async fn wait_fulfilled(&self, name: &str) -> Value {
+        self.wait_until(name, "fulfilled", |instance| {
+            let upgrade = &instance["status"]["upgrade"];
+            condition(instance, "Ready") == "True"
+                && upgrade["phase"] == "Fulfilled"
+                && upgrade["to"] == instance["spec"]["memSize"]
+        })
+        .await
+    }
+
     pub async fn wait_stalled(&self, name: &str, why: &str) -> Value {
         self.wait_until(name, &format!("Stalled, {why}"), |instance| stalled_with(instance, why)).await
+    }
+
+    /// The notes of the Events on a RedisInstance that have this reason.
+    pub async fn events(&self, name: &str, reason: &str) -> Vec<String> {
+        let api = Api::<Event>::namespaced(self.client.clone(), &self.namespace);
+        let events = api.list(&ListParams::default()).await.expect("a list of Events");
+        events
+            .items
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name))
+            .map(|event| event.note.unwrap_or_default())
+            .collect()
     }
 
     /// The book's entries for one instance, in order.
@@ -138,7 +174,9 @@ pub fn reason<'a>(instance: &'a Value, kind: &str) -> &'a str {
 
 /// Stalled, and so not Ready, with this reason.
 pub fn stalled_with(instance: &Value, why: &str) -> bool {
-    condition(instance, "Stalled") == "True" && condition(instance, "Ready") == "False" && reason(instance, "Stalled") == why
+    condition(instance, "Stalled") == "True"
+        && condition(instance, "Ready") == "False"
+        && reason(instance, "Stalled") == why
 }
 
 fn find_condition<'a>(instance: &'a Value, kind: &str) -> &'a Value {
