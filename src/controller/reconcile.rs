@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::{
     Resource, ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -21,7 +21,7 @@ use crate::{
     book,
     claims::Sight,
     cloud::Caller,
-    decide::{Decision, Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide},
+    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide, is_requested},
     secrets,
 };
 
@@ -77,54 +77,30 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
     Action::requeue(wait)
 }
 
+/// What is known of one `RedisInstance` before anything is asked for it.
+struct View<'a> {
+    instance: &'a Arc<RedisInstance>,
+    object: Object,
+    /// `None` without usable credentials.
+    caller: Option<Caller>,
+    secret_version: String,
+    /// The other one that owns the instance.
+    owner: Option<String>,
+    /// Somebody asks for a look now.
+    requested: bool,
+}
+
 impl Operator {
     async fn look_after(&self, instance: &Arc<RedisInstance>) -> Result<Action, Error> {
-        let object = ObjectRef::from_obj(&**instance);
         let instance = &self.reporter.fresh(instance);
         if instance.meta().deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
-        let namespace = instance.namespace().unwrap_or_default();
-        let secret = &instance.spec.credentials_secret_ref.name;
-        let redis_id = &instance.spec.redis_id;
-        let mut done = Done { entries: self.cache.entries(redis_id), seen: Seen::NotYet, decision: nothing() };
-
-        let requested = self.situation(instance, &done, None, None, None).is_requested();
-        if requested {
-            self.secrets.forget(&namespace, secret).await;
-        }
-        let (caller, version) = match self.secrets.get(&namespace, secret).await {
-            Ok(keys) => (Some(Caller::new(keys.credentials, instance.spec.region.clone())), keys.version),
-            Err(secrets::Error::Unusable(problem)) => {
-                done.seen = Seen::Failed(LookFailure { cause: LookError::Credentials(problem), lasting: true });
-                (None, String::new())
-            }
-            Err(error) => return Err(error.into()),
-        };
-        match &caller {
-            Some(caller) => done.seen = self.observer.watch(&object, secret, caller, redis_id),
-            None => self.observer.forget(&object),
-        }
-        self.wakes.wake(sight(&done.seen).map(|sight| self.claims.sees(instance, sight)).unwrap_or_default());
-        let owner = self.claims.other_owner(instance);
-
-        let decide_now = |done: &Done, closed| {
-            decide(&self.actor.policy, &self.situation(instance, done, owner.as_deref(), Some(&version), closed))
-        };
-        done.decision = decide_now(&done, None);
-        if let (Some(Step::Order { .. }), Some(caller)) = (&done.decision.step, &caller)
-            && !requested
-            && let Some(until) = self.actor.balances.closed_until(&caller.account, &object)
-        {
-            let until = moment(self.actor.calls.now(), until.saturating_duration_since(Instant::now()));
-            done.decision = decide_now(&done, Some(until));
-        }
-
-        let now = self.actor.calls.now();
-        let is_due = done.decision.step.is_some() || done.decision.again.is_some_and(|again| again <= now) || requested;
-        let mut looked = false;
-        if let (Some(caller), None, true, true) = (&caller, &owner, is_due, done.seen != Seen::NotYet) {
-            let subject = Subject { instance, caller, secret_version: &version };
+        let (view, seen) = self.view(instance).await?;
+        let mut done = self.decide_at_hand(&view, seen);
+        let due = self.is_due(&view, &done);
+        if let (Some(caller), true) = (&view.caller, due) {
+            let subject = Subject { instance, caller, secret_version: &view.secret_version };
             let ordering = matches!(done.decision.step, Some(Step::Order { .. }));
             match self.actor.carry_out(&subject, ordering).await {
                 Ok(after) => done = after,
@@ -135,35 +111,74 @@ impl Operator {
                     return Err(error.into());
                 }
             }
-            looked = true;
-            self.observer.saw(caller, redis_id, &done.seen);
+            self.observer.saw(caller, &instance.spec.redis_id, &done.seen);
         }
+        self.observer.set_active(&view.object, done.decision.active);
         self.announce_clock(instance);
-        self.observer.set_active(&object, done.decision.active);
-        let handled = requested && (looked || caller.is_none() || owner.is_some());
+        let handled = view.requested && done.seen != Seen::NotYet;
         self.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
-        self.count(&object, &done.decision.verdict);
-        Ok(self.next(instance, &done, looked))
+        self.count(&view.object, &done.decision.verdict);
+        Ok(self.next(instance, &done, due))
     }
 
-    fn situation<'a>(
-        &self,
-        instance: &'a RedisInstance,
-        done: &'a Done,
-        owner: Option<&'a str>,
-        secret_version: Option<&'a str>,
-        balance_low_until: Option<Timestamp>,
-    ) -> Situation<'a> {
-        Situation {
-            instance,
-            owner,
-            entries: &done.entries,
-            seen: &done.seen,
-            deal: None,
-            secret_version,
-            balance_low_until,
-            now: self.actor.calls.now(),
+    /// Credentials, the latest list, and who owns the instance.
+    async fn view<'a>(&self, instance: &'a Arc<RedisInstance>) -> Result<(View<'a>, Seen), Error> {
+        let object = ObjectRef::from_obj(&**instance);
+        let namespace = instance.namespace().unwrap_or_default();
+        let secret = &instance.spec.credentials_secret_ref.name;
+        let requested = is_requested(instance);
+        if requested {
+            self.secrets.forget(&namespace, secret).await;
         }
+        let (caller, secret_version, seen) = match self.secrets.get(&namespace, secret).await {
+            Ok(keys) => {
+                let caller = Caller::new(keys.credentials, instance.spec.region.clone());
+                let seen = self.observer.watch(&object, secret, &caller, &instance.spec.redis_id);
+                (Some(caller), keys.version, seen)
+            }
+            Err(secrets::Error::Unusable(problem)) => {
+                self.observer.forget(&object);
+                let failure = LookFailure { cause: LookError::Credentials(problem), lasting: true };
+                (None, String::new(), Seen::Failed(failure))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(sight) = sight(&seen) {
+            self.wakes.wake(self.claims.sees(instance, sight));
+        }
+        let owner = self.claims.other_owner(instance);
+        Ok((View { instance, object, caller, secret_version, owner, requested }, seen))
+    }
+
+    /// Decides with the watched book and the latest list. An order waits while its account's balance is known to be too low, but for one probe.
+    fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> Done {
+        let entries = self.cache.entries(&view.instance.spec.redis_id);
+        let now = self.actor.calls.now();
+        let situation = Situation {
+            instance: view.instance,
+            owner: view.owner.as_deref(),
+            entries: &entries,
+            seen: &seen,
+            deal: None,
+            secret_version: Some(&view.secret_version),
+            balance_low_until: None,
+            now,
+        };
+        let mut decision = decide(&self.actor.policy, &situation);
+        if let (Some(Step::Order { .. }), Some(caller), false) = (&decision.step, &view.caller, view.requested)
+            && let Some(until) = self.actor.balances.closed_until(&caller.account, &view.object)
+        {
+            let until = moment(now, until.saturating_duration_since(Instant::now()));
+            decision = decide(&self.actor.policy, &Situation { balance_low_until: Some(until), ..situation });
+        }
+        Done { entries, seen, decision }
+    }
+
+    /// Is there something to do, or has the moment come at which a look tells more?
+    fn is_due(&self, view: &View<'_>, done: &Done) -> bool {
+        let has_come = done.decision.again.is_some_and(|again| again <= self.actor.calls.now());
+        let due = done.decision.step.is_some() || has_come || view.requested;
+        due && view.owner.is_none() && done.seen != Seen::NotYet
     }
 
     /// The book could not be read or written: people must see why nothing is ordered.
@@ -240,9 +255,4 @@ fn sight(seen: &Seen) -> Option<Sight> {
         Seen::Failed(failure) if failure.is_final() => Some(Sight::Blind),
         Seen::Failed(_) => None,
     }
-}
-
-fn nothing() -> Decision {
-    let verdict = Verdict { health: Health::AsBefore, reason: String::new(), message: String::new(), error: None };
-    Decision { step: None, verdict, again: None, active: false }
 }
