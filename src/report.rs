@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Phase, REQUESTED_AT, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api::{Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
 };
@@ -188,7 +188,7 @@ impl Reporter {
 }
 
 /// The status that tells `verdict`.
-fn status(
+pub(crate) fn status(
     instance: &RedisInstance,
     entries: &[RedisUpgrade],
     seen: &Seen,
@@ -197,8 +197,8 @@ fn status(
     now: Timestamp,
 ) -> RedisInstanceStatus {
     let before = instance.status.clone().unwrap_or_default();
-    let last_handled_requested_at = match instance.annotations().get(REQUESTED_AT) {
-        Some(asked) if handled => Some(asked.chars().take(256).collect()),
+    let last_handled_requested_at = match instance.requested_at() {
+        Some(asked) if handled => Some(asked.to_owned()),
         _ => before.last_handled_requested_at.clone(),
     };
     if verdict.health == Health::AsBefore {
@@ -213,6 +213,10 @@ fn status(
         entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
     RedisInstanceStatus {
         observed_generation: instance.metadata.generation,
+        ready_generation: match verdict.health {
+            Health::Ready => instance.metadata.generation,
+            _ => before.ready_generation,
+        },
         mem_size,
         instance_status,
         deal_id: accepted.and_then(|entry| entry.outcome().deal_id),

@@ -21,7 +21,7 @@ use crate::{
     book,
     claims::Sight,
     cloud::Caller,
-    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide, is_requested},
+    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide},
     secrets,
 };
 
@@ -126,7 +126,7 @@ impl Operator {
         let object = ObjectRef::from_obj(&**instance);
         let namespace = instance.namespace().unwrap_or_default();
         let secret = &instance.spec.credentials_secret_ref.name;
-        let requested = is_requested(instance);
+        let requested = instance.is_requested();
         if requested {
             self.secrets.forget(&namespace, secret).await;
         }
