@@ -78,6 +78,10 @@ impl Child {
         signal(&self.process.id().to_string(), name);
     }
 
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("a child can be waited for").is_none()
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(30);
