@@ -9,7 +9,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use cloud::Simulator;
-pub use cluster::{Cluster, Kubectl};
+pub use cluster::{Cluster, Kubectl, repository};
 pub use operator::Operator;
 pub use world::{KEY, SECRET_ID, World, instance, reason, stalled_with};
 

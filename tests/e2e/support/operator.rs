@@ -19,7 +19,12 @@ impl Operator {
             .args(["run", "--cloud-lag", "1s", "--request-lifetime", "3s", "--resync", "1s", "--cloud-rate", "0"])
             .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
             .args(arguments);
-        Operator(Child::start(&format!("{name}-operator"), &mut command))
+        Operator::start_as(name, &mut command)
+    }
+
+    /// Starts it as `command` says.
+    pub fn start_as(name: &str, command: &mut Command) -> Operator {
+        Operator(Child::start(&format!("{name}-operator"), command))
     }
 
     pub fn log(&self) -> String {
