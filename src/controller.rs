@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::join_all};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -43,6 +43,9 @@ type Object = ObjectRef<RedisInstance>;
 
 /// How long before a Secret that can't be used is read again.
 const SECRET_AGAIN: Duration = Duration::from_secs(30);
+/// A Secret is often made just after what needs it: so for the first minute it is read again this often.
+const SECRET_SOON: Duration = Duration::from_secs(2);
+const NEW: SignedDuration = SignedDuration::from_mins(1);
 /// After a conflict in the book: somebody has just written, so there is news.
 const CONFLICT_AGAIN: Duration = Duration::from_millis(200);
 /// An object that fails waits 1 s, 2 s, 4 s, … and this at most.
@@ -254,6 +257,7 @@ impl Operator {
             self.metrics.instance(known.state, None);
         }
         self.observer.forget(object);
+        self.reporter.forget(object);
         self.wakes.wake(self.claims.remove(redis_id, object));
     }
 
@@ -278,6 +282,7 @@ impl Operator {
 
     async fn look_after(&self, instance: &Arc<RedisInstance>) -> Result<Action, Error> {
         let object = ObjectRef::from_obj(&**instance);
+        let instance = &self.reporter.fresh(instance);
         if instance.meta().deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
@@ -322,12 +327,13 @@ impl Operator {
         let mut looked = false;
         if let (Some(caller), None, true, true) = (&caller, &owner, is_due, done.seen != Seen::NotYet) {
             let subject = Subject { instance, caller, secret_version: &version };
-            match self.actor.carry_out(&subject).await {
+            let ordering = matches!(done.decision.step, Some(Step::Order { .. }));
+            match self.actor.carry_out(&subject, ordering).await {
                 Ok(after) => done = after,
                 Err(act::Trouble::Wait(wait)) => return Ok(Action::requeue(wait)),
                 Err(act::Trouble::Book(book::Error::Conflict)) => return Ok(Action::requeue(CONFLICT_AGAIN)),
                 Err(error) => {
-                    self.tell_of_trouble(instance, done, &error).await;
+                    self.tell_of_trouble(instance, &done, &error).await;
                     return Err(error.into());
                 }
             }
@@ -337,9 +343,9 @@ impl Operator {
         self.announce_clock(instance);
         self.observer.set_active(&object, done.decision.active);
         let handled = requested && (looked || caller.is_none() || owner.is_some());
-        self.reporter.status(instance, &done.entries, &done.seen, &done.decision, handled).await?;
+        self.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
         self.count(&object, &done.decision.verdict);
-        Ok(self.next(&done, looked))
+        Ok(self.next(instance, &done, looked))
     }
 
     fn situation<'a>(
@@ -363,15 +369,14 @@ impl Operator {
     }
 
     /// The book could not be read or written: people must see why nothing is ordered.
-    async fn tell_of_trouble(&self, instance: &RedisInstance, done: Done, error: &act::Trouble) {
+    async fn tell_of_trouble(&self, instance: &Arc<RedisInstance>, done: &Done, error: &act::Trouble) {
         let verdict = Verdict {
             health: Health::Reconciling,
             reason: "BookUnavailable".into(),
             message: format!("Nothing is ordered while the account book can't be written: {error}"),
             error: None,
         };
-        let decision = Decision { step: None, verdict, ..done.decision };
-        if let Err(error) = self.reporter.status(instance, &done.entries, &done.seen, &decision, false).await {
+        if let Err(error) = self.reporter.status(instance, &done.entries, &done.seen, &verdict, false).await {
             tracing::debug!(%error, "the status could not be written either");
         }
     }
@@ -409,15 +414,18 @@ impl Operator {
         }
     }
 
-    fn next(&self, done: &Done, looked: bool) -> Action {
+    fn next(&self, instance: &RedisInstance, done: &Done, looked: bool) -> Action {
         let now = self.actor.calls.now();
+        let is_new = instance.creation_timestamp().is_some_and(|created| now.duration_since(created.0) < NEW);
         match (&done.seen, done.decision.again) {
             // Whole seconds: the Date of a look is past that moment a second later.
             (_, Some(again)) => {
-                let wait = again.duration_since(now) + jiff::SignedDuration::from_secs(1);
-                Action::requeue(wait.max(jiff::SignedDuration::from_millis(500)).unsigned_abs())
+                let wait = again.duration_since(now) + SignedDuration::from_secs(1);
+                Action::requeue(wait.max(SignedDuration::from_millis(500)).unsigned_abs())
             }
-            (Seen::Failed(LookFailure { cause: LookError::Credentials(_), .. }), None) => Action::requeue(SECRET_AGAIN),
+            (Seen::Failed(LookFailure { cause: LookError::Credentials(_), .. }), None) => {
+                Action::requeue(if is_new { SECRET_SOON } else { SECRET_AGAIN })
+            }
             // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
             (Seen::Failed(_), None) if looked => Action::requeue(self.actor.policy.active),
             _ => Action::await_change(),

@@ -1,7 +1,9 @@
 //! What most tests need: namespaces of their own, a cloud of their own, and an operator for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, Kubectl, Operator, Simulator, wait_for};
@@ -12,7 +14,8 @@ pub const KEY: &str = "key-of-the-shop-nobody-may-see";
 pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
 
 pub struct World {
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Cluster>,
+    client: kube::Client,
     pub cloud: Simulator,
     pub namespace: String,
     pub book_namespace: String,
@@ -22,13 +25,18 @@ impl World {
     /// In a namespace called as the test, with a Secret `qcloud` that holds the key of the account whose instances
     /// `crs-00000001` to `crs-00000008` are, all at 1024 MB.
     pub async fn new(test: &str, simulator: &[&str]) -> World {
-        let cluster = Cluster::shared().await;
+        World::on(Cluster::shared().await, test, simulator).await
+    }
+
+    /// The same on a control plane of its own.
+    pub async fn on(cluster: Arc<Cluster>, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
         let defaults = ["--key", &key, "--count", "8", "--timestamp-window", "3s", "--upgrade-time", "1s"];
         let cloud = Simulator::start(test, &[&defaults, simulator].concat());
-        let world = World { cluster, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
+        let client = cluster.client().await;
+        let world = World { cluster, client, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
         for namespace in [&world.namespace, &world.book_namespace] {
-            cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
+            world.cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
         }
         world.apply(secret("qcloud", SECRET_ID, KEY)).await.expect("a Secret");
         world
@@ -49,9 +57,20 @@ impl World {
         self.cluster.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], &manifest.to_string()).await
     }
 
+    /// The objects of a kind of ours in a namespace, once the API server answers.
+    pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let list = wait_for(&format!("a list of {kind}"), async || {
+            api.list(&ListParams::default()).await.map_err(|error| error.to_string())
+        })
+        .await;
+        list.items.iter().map(|object| serde_json::to_value(object).expect("it came as JSON")).collect()
+    }
+
     /// The RedisInstance as it is now.
     pub async fn get(&self, name: &str) -> Value {
-        let all = self.cluster.list("RedisInstance", &self.namespace).await;
+        let all = self.list("RedisInstance", &self.namespace).await;
         all.into_iter().find(|instance| instance["metadata"]["name"] == name).unwrap_or(Value::Null)
     }
 
@@ -75,7 +94,7 @@ impl World {
 
     /// The book's entries for one instance, in order.
     pub async fn book(&self, redis_id: &str) -> Vec<Value> {
-        let all = self.cluster.list("RedisUpgrade", &self.book_namespace).await;
+        let all = self.list("RedisUpgrade", &self.book_namespace).await;
         let numbered: BTreeMap<u64, Value> = all
             .into_iter()
             .filter(|entry| entry["spec"]["redisId"] == redis_id)
