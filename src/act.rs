@@ -8,12 +8,12 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{InstanceRef, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    api::{InstanceRef, Phase, RedisInstance, RedisUpgrade},
     balance::Balances,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
     cloud::{Caller, CloudError, Dated, ErrorKind, Instance},
-    decide::{self, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
+    decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
     wakes::Wakes,
@@ -95,15 +95,16 @@ impl Actor {
                     entries.push(entry);
                     ordered = true;
                 }
-                Some(Step::AskDeal { deal_id, .. }) if deal.is_none() => {
-                    deal = match self.calls.deal(subject.caller, &deal_id).await {
-                        Ok(answer) => Some(answer),
+                Some(Step::AskDeal { deal_id, .. }) => {
+                    let answer = match self.calls.deal(subject.caller, &deal_id).await {
+                        Ok(answer) => answer,
                         Err(calls::Trouble::Wait(wait)) => return Err(Trouble::Wait(wait)),
                         Err(calls::Trouble::Cloud(error)) => {
                             tracing::warn!(redis_id, deal_id, %error, "the cloud could not be asked what became of a deal");
-                            Some(Dated { value: None, at: self.calls.now() })
+                            Dated { value: None, at: self.calls.now() }
                         }
                     };
+                    deal = Some(Deal { id: deal_id, state: answer.value, at: answer.at });
                 }
                 Some(Step::MarkDelivered { entry, at }) => {
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
@@ -125,7 +126,7 @@ impl Actor {
         subject: &'a Subject<'_>,
         entries: &'a [RedisUpgrade],
         seen: &'a Seen,
-        deal: Option<&'a Dated<Option<crate::cloud::DealState>>>,
+        deal: Option<&'a Deal>,
     ) -> Situation<'a> {
         Situation {
             instance: subject.instance,
@@ -304,7 +305,7 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
         name,
         uid: instance.uid().unwrap_or_default(),
         generation: instance.metadata.generation.unwrap_or_default(),
-        requested_at: instance.annotations().get(REQUESTED_AT).map(|asked| asked.chars().take(256).collect()),
+        requested_at: instance.requested_at().map(str::to_owned),
         secret_version: Some(secret_version.to_owned()),
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     api::RedisInstance,
     calls::{Calls, Trouble},
-    cloud::{Account, Caller, CloudError, Dated, Instance},
+    cloud::{Account, Caller, CloudError, Dated, Instance, regions},
     decide::{LookError, LookFailure, Policy, Seen},
     secrets::{Keys, Secrets},
     wakes::Wakes,
@@ -89,7 +89,7 @@ impl Observer {
 
     /// What is known of an instance. From now on `object` is woken when that changes.
     pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
-        let key = (caller.account.clone(), caller.region.clone());
+        let key = key(caller);
         let place = (key.clone(), redis_id.to_owned());
         let before = lock(&self.shared.places).insert(object.clone(), place.clone());
         if let Some(before) = before.filter(|before| *before != place) {
@@ -110,7 +110,7 @@ impl Observer {
         if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
             return;
         }
-        let reader = lock(&self.shared.readers).get(&(caller.account.clone(), caller.region.clone())).cloned();
+        let reader = lock(&self.shared.readers).get(&key(caller)).cloned();
         if let Some(reader) = reader
             && let Some(row) = lock(&reader.state).rows.get_mut(redis_id)
         {
@@ -371,6 +371,11 @@ impl Row {
         self.seen = seen;
         news
     }
+}
+
+/// Both forms of a region's name are one reader's.
+fn key(caller: &Caller) -> Key {
+    (caller.account.clone(), regions::short(&caller.region).to_owned())
 }
 
 /// Do both tell the same, whenever they were seen?

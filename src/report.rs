@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Phase, REQUESTED_AT, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api::{Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
 };
@@ -97,7 +97,7 @@ impl Reporter {
             stalled.type_ == "Stalled" && stalled.status == "True" && stalled.reason == word(&verdict.reason)
         });
         if verdict.health == Health::Stalled && !known {
-            self.event(&instance, "Warning", &word(&verdict.reason), "Stall", &verdict.message, None);
+            self.event(instance.object_ref(&()), "Warning", &word(&verdict.reason), "Stall", &verdict.message, None);
         }
         Ok(())
     }
@@ -141,25 +141,25 @@ impl Reporter {
             Phase::Abandoned => ("Warning", "UpgradeAbandoned", format!("{name}: {evidence}")),
         };
         let id = format!("{name}.{}", outcome.phase.to_string().to_lowercase());
-        self.event(instance, type_, reason, "Upgrade", &note, Some(id));
+        self.event(instance.object_ref(&()), type_, reason, "Upgrade", &note, Some(id));
     }
 
-    /// Sends an Event, in the background. `id`: what makes it one and the same.
+    /// Sends an Event about an object, in the background. `id`: what makes it one and the same.
     pub fn event(
         &self,
-        instance: &RedisInstance,
+        about: ObjectReference,
         type_: &str,
         reason: &str,
         action: &str,
         note: &str,
         id: Option<String>,
     ) {
-        let namespace = instance.namespace().unwrap_or_default();
+        let (namespace, name) = (about.namespace.clone().unwrap_or_default(), about.name.clone().unwrap_or_default());
         let now = Timestamp::now();
         let unique = id.unwrap_or_else(|| format!("{:x}", now.as_nanosecond()));
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{unique}", shortened(&instance.name_any()))),
+                name: Some(format!("{}.{unique}", shortened(&name))),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -168,13 +168,12 @@ impl Reporter {
             reason: Some(reason.into()),
             action: Some(action.into()),
             note: Some(bounded(note)),
-            regarding: Some(ObjectReference { namespace: Some(namespace.clone()), ..instance.object_ref(&()) }),
+            regarding: Some(about),
             reporting_controller: Some(CONTROLLER.into()),
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let name = instance.name_any();
         self.tasks.spawn(async move {
             match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
@@ -189,7 +188,7 @@ impl Reporter {
 }
 
 /// The status that tells `verdict`.
-fn status(
+pub(crate) fn status(
     instance: &RedisInstance,
     entries: &[RedisUpgrade],
     seen: &Seen,
@@ -198,8 +197,8 @@ fn status(
     now: Timestamp,
 ) -> RedisInstanceStatus {
     let before = instance.status.clone().unwrap_or_default();
-    let last_handled_requested_at = match instance.annotations().get(REQUESTED_AT) {
-        Some(asked) if handled => Some(asked.chars().take(256).collect()),
+    let last_handled_requested_at = match instance.requested_at() {
+        Some(asked) if handled => Some(asked.to_owned()),
         _ => before.last_handled_requested_at.clone(),
     };
     if verdict.health == Health::AsBefore {
@@ -214,6 +213,10 @@ fn status(
         entries.iter().rev().find(|entry| matches!(entry.phase(), Phase::Placed | Phase::Fulfilled | Phase::Failed));
     RedisInstanceStatus {
         observed_generation: instance.metadata.generation,
+        ready_generation: match verdict.health {
+            Health::Ready => instance.metadata.generation,
+            _ => before.ready_generation,
+        },
         mem_size,
         instance_status,
         deal_id: accepted.and_then(|entry| entry.outcome().deal_id),

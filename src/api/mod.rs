@@ -9,8 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use redis_instance::{Mode, PROCEED_AFTER, REQUESTED_AT, RedisInstance, RedisInstanceStatus, UpgradeSummary};
-pub use redis_upgrade::{InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
+pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
+pub use redis_upgrade::{
+    InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, redis_upgrade_crd,
+};
 
 /// A refusal or failure: by the cloud, or found by the operator before it called the cloud.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

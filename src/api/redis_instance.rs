@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Phase};
 
 /// Annotation: any new text means "look at once, and try again what waits".
-pub const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
+const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
 /// Annotation: the name of a `RedisUpgrade` that a person looked into and says "go on" about.
 pub const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
 
@@ -56,7 +56,7 @@ pub struct RedisInstanceSpec {
     pub region: String,
     /// Memory of the whole instance in MB: a multiple of 1024. It can only grow.
     #[schemars(range(min = 1024, max = 67_108_864))]
-    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("'memSize is in MB and must be a multiple of 1024: %d or %d, for example.'.format([self - self % 1024, self - self % 1024 + 1024])".into())))]
+    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("'memSize is in MB and must be a multiple of 1024: %d, for example.'.format([self < 1024 ? 1024 : self - self % 1024 + 1024])".into())))]
     pub mem_size: i64,
     /// The Secret of this namespace that has the cloud's key: secretId and secretKey, and for temporary credentials token.
     pub credentials_secret_ref: SecretRef,
@@ -71,6 +71,21 @@ pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
+}
+
+impl RedisInstance {
+    /// The annotation `requestedAt`, as far as book and status keep it: its first 256 characters.
+    pub fn requested_at(&self) -> Option<&str> {
+        let asked = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
+        let end = asked.char_indices().nth(256).map_or(asked.len(), |(end, _)| end);
+        asked.get(..end)
+    }
+
+    /// Somebody has asked, by that annotation, for a look now, and for what waits to be tried again.
+    pub fn is_requested(&self) -> bool {
+        let handled = self.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
+        self.requested_at().is_some_and(|asked| handled != Some(asked))
+    }
 }
 
 /// What the operator may do.
@@ -88,8 +103,12 @@ pub struct RedisInstanceStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Newest generation of the spec at which it was Ready: what then makes the instance larger is no error of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_generation: Option<i64>,
     /// Size that the cloud says the instance has, MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub mem_size: Option<i64>,
     /// State of the instance in the cloud: Initializing, InProcess, Running, Isolated, Unknown(n).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    InstanceRef, Mode, RedisInstance, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus,
+    Failure, InstanceRef, Mode, Phase, RedisInstance, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus,
     redis_instance::{RedisInstanceSpec, SecretRef},
 };
 
@@ -45,6 +45,38 @@ pub fn entry(number: u64, from: i64, to: i64, signed_at: i64, status: RedisUpgra
     let mut entry = RedisUpgrade::new(&format!("crs-1-{number}"), spec);
     entry.status = Some(status);
     entry
+}
+
+/// The status of an entry that is Written, and nothing is known of its order.
+pub fn written() -> RedisUpgradeStatus {
+    RedisUpgradeStatus::default()
+}
+
+/// The status of an entry whose order the cloud took, as deal 4711.
+pub fn placed() -> RedisUpgradeStatus {
+    RedisUpgradeStatus { phase: Phase::Placed, deal_id: Some("4711".into()), ..RedisUpgradeStatus::default() }
+}
+
+/// The status of an entry that was settled at that second.
+pub fn settled(phase: Phase, second: i64) -> RedisUpgradeStatus {
+    RedisUpgradeStatus { phase, settled_at: Some(at(second)), ..RedisUpgradeStatus::default() }
+}
+
+/// The status of an entry that was settled at that second because of an error.
+pub fn settled_by(phase: Phase, second: i64, code: Option<i64>, code_desc: &str) -> RedisUpgradeStatus {
+    RedisUpgradeStatus { error: Some(failure(code, code_desc, second)), ..settled(phase, second) }
+}
+
+/// An order's error.
+pub fn failure(code: Option<i64>, code_desc: &str, second: i64) -> Failure {
+    Failure {
+        code,
+        cloud_code: code.map(|code| code.to_string()),
+        code_desc: code_desc.into(),
+        message: "The cloud says no.".into(),
+        action: "UpgradeRedis".into(),
+        time: at(second),
+    }
 }
 
 /// So many seconds of the Unix clock.

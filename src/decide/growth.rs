@@ -79,8 +79,10 @@ fn failed_too_often(policy: &Policy, situation: &Situation<'_>, look_at: Timesta
         return Some(Decision::rest(told(Verdict::stalled(&reason, message))));
     }
     let retry_after = later(settled_at(newest), policy.backoff(failed.len()));
-    let asked =
-        situation.requested_at().is_some_and(|asked| newest.spec.instance_ref.requested_at.as_deref() != Some(asked));
+    let asked = situation
+        .instance
+        .requested_at()
+        .is_some_and(|asked| newest.spec.instance_ref.requested_at.as_deref() != Some(asked));
     if look_at > retry_after || asked {
         return None;
     }
@@ -110,7 +112,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Op
         let asked_for = &entry.spec.instance_ref;
         Some(&asked_for.uid) == situation.instance.metadata.uid.as_ref()
             && Some(asked_for.generation) == situation.instance.metadata.generation
-            && asked_for.requested_at.as_deref() == situation.requested_at()
+            && asked_for.requested_at.as_deref() == situation.instance.requested_at()
     };
     let newest = situation.entries.last().filter(same_demand)?;
     let unsent = never_sent(newest);
@@ -159,7 +161,8 @@ fn refused(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Op
 
 /// Another order of this account was refused for its balance: this one waits, without a try of its own.
 fn balance_low(situation: &Situation<'_>) -> Option<Decision> {
-    let until = situation.balance_low_until.filter(|until| situation.now < *until && !situation.is_requested())?;
+    let until =
+        situation.balance_low_until.filter(|until| situation.now < *until && !situation.instance.is_requested())?;
     let message = "The account's balance is too low for an order. Top it up: then it goes on by itself.".to_owned();
     let error = situation.found(100_207, "AccountBalanceNotEnough", message.clone()).error;
     Some(Decision::rest(Verdict { error, ..Verdict::stalled("AccountBalanceNotEnough", message) }).again_after(until))

@@ -5,16 +5,17 @@
 
 mod codes;
 mod growth;
+#[cfg(test)]
+mod tests;
 mod unsettled;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 
 use crate::{
-    api::{Failure, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    api::{Failure, Phase, RedisInstance, RedisUpgrade},
     cloud::{CloudError, Dated, DealState, Instance, InstanceState},
 };
 
@@ -37,13 +38,13 @@ pub struct Policy {
 impl Policy {
     /// In a look after this moment, an order signed then can no longer come, and if it came, that look shows it.
     fn dead_after(&self, signed_at: Timestamp) -> Timestamp {
-        later(signed_at, self.lifetime + self.lag)
+        later(signed_at, self.lifetime.saturating_add(self.lag))
     }
 
-    /// Lag × 2, × 4, × 8, …, an hour at most: for what the cloud refused or failed `times` times.
+    /// Lag × 2, × 4, × 8, …, an hour at most, but never less than the lag: for what the cloud refused or failed `times` times.
     fn backoff(&self, times: usize) -> SignedDuration {
-        let factor = 1 << times.min(10) as i32;
-        self.lag.checked_mul(factor).unwrap_or(SignedDuration::MAX).min(SignedDuration::from_hours(1))
+        let factor = 1 << times.min(10);
+        self.lag.saturating_mul(factor).min(SignedDuration::from_hours(1)).max(self.lag)
     }
 }
 
@@ -56,14 +57,23 @@ pub struct Situation<'a> {
     /// The entries of the account book for this redisId, lowest number first.
     pub entries: &'a [RedisUpgrade],
     pub seen: &'a Seen,
-    /// What the cloud said of the deal of the entry that is Placed, if it was asked; `None` in it: it knows no such deal.
-    pub deal: Option<&'a Dated<Option<DealState>>>,
+    /// The deal that was asked for last, if one was.
+    pub deal: Option<&'a Deal>,
     /// resourceVersion of the Secret.
     pub secret_version: Option<&'a str>,
     /// The account's balance was too low for an order: none is tried before this moment.
     pub balance_low_until: Option<Timestamp>,
     /// The cloud's time, as far as known.
     pub now: Timestamp,
+}
+
+/// What the cloud said of a deal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deal {
+    pub id: String,
+    /// `None`: the cloud knows no such deal, or could not be asked.
+    pub state: Option<DealState>,
+    pub at: Timestamp,
 }
 
 /// What the cloud showed of an instance.
@@ -323,31 +333,10 @@ impl<'a> Situation<'a> {
         self.instance.spec.mode == crate::api::Mode::Observe
     }
 
-    fn requested_at(&self) -> Option<&'a str> {
-        self.instance.annotations().get(REQUESTED_AT).map(String::as_str)
-    }
-
-    /// Somebody has asked, by annotation, for what waits to be tried again.
-    pub fn is_requested(&self) -> bool {
-        let handled = self.instance.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
-        self.requested_at().is_some_and(|asked| handled != Some(asked))
-    }
-
-    /// It has been Ready at its present generation; while the cloud can't be asked, the last size seen tells.
+    /// It has been Ready at its present generation.
     fn was_ready(&self) -> bool {
-        let Some(status) = &self.instance.status else { return false };
-        let generation = self.instance.metadata.generation;
-        status.conditions.iter().filter(|condition| condition.type_ == "Ready").any(|ready| {
-            ready.observed_generation == generation
-                && match ready.status.as_str() {
-                    "True" => true,
-                    "Unknown" => {
-                        status.mem_size >= Some(self.desired())
-                            && status.last_error.as_ref().is_none_or(|error| error.code != Some(11057))
-                    }
-                    _ => false,
-                }
-        })
+        let ready = self.instance.status.as_ref().and_then(|status| status.ready_generation);
+        ready.is_some() && ready == self.instance.metadata.generation
     }
 
     /// Stalled for a reason that the operator found itself, named as the cloud would.

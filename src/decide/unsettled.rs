@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, size_is_there};
+use super::{Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, size_is_there};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
-    cloud::{Dated, DealState, InstanceState},
+    cloud::{DealState, InstanceState},
 };
 
 /// An order whose answer is this late is worth a word.
@@ -100,12 +100,14 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
         };
         Step::Settle { entry: name.clone(), phase: Phase::Failed, at: look.at, evidence, error: Some(error) }
     };
-    if let Some(Dated { value: Some(DealState::Failed(status)), at }) = situation.deal {
+    // A late acceptance can leave two entries Placed: the deal of one says nothing about the other.
+    let deal = situation.deal.filter(|deal| deal.id == deal_id);
+    if let Some(Deal { state: Some(DealState::Failed(status)), at, .. }) = deal {
         let evidence =
             format!("Deal {deal_id} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
         return Decision::step(failed("UpgradeFailed", evidence), upgrading);
     }
-    let delivered = situation.deal.filter(|deal| deal.value == Some(DealState::Delivered));
+    let delivered = deal.filter(|deal| deal.state == Some(DealState::Delivered));
     match (outcome.delivered_at, delivered) {
         (Some(Time(delivered_at)), _) => {
             let unseen_after = later(delivered_at, policy.lag);
@@ -121,7 +123,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
             let ask_after = later(signed_at, policy.lag);
             if look.at <= ask_after {
                 Decision::rest(upgrading).active().again_after(ask_after)
-            } else if situation.deal.is_none() && !deal_id.is_empty() {
+            } else if deal.is_none() && !deal_id.is_empty() {
                 Decision::step(Step::AskDeal { entry: name, deal_id }, upgrading)
             } else {
                 let age = look.at.duration_since(signed_at);

@@ -21,7 +21,12 @@ impl Operator {
             .envs([("METRICS_BIND_ADDRESS", "127.0.0.1:0"), ("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")].map(flag))
             .arg("run")
             .args(arguments);
-        Operator(Child::start(&format!("{name}-operator"), &mut command))
+        Operator::start_as(name, &mut command)
+    }
+
+    /// Starts it as `command` says.
+    pub fn start_as(name: &str, command: &mut Command) -> Operator {
+        Operator(Child::start(&format!("{name}-operator"), command))
     }
 
     pub fn runs(&mut self) -> bool {

@@ -1,0 +1,211 @@
+//! Sizes and states, with a book that is settled (B6, B7, B8, and §1 of the contract).
+
+use super::*;
+use crate::{
+    api::{
+        Phase,
+        testing::{settled, settled_by},
+    },
+    decide::{NEVER_SENT, Verdict},
+};
+
+/// The status that `case`'s verdict leaves, as the next decision finds it.
+fn told(mut case: Case) -> Case {
+    let decision = case.decide();
+    case.instance.status =
+        Some(crate::report::status(&case.instance, &case.entries, &case.seen, &decision.verdict, false, case.now));
+    case
+}
+
+fn error(verdict: &Verdict) -> (Option<i64>, &str, Option<&str>, &str) {
+    let error = verdict.error.as_ref().unwrap();
+    (error.code, &error.code_desc, error.cloud_code.as_deref(), &error.action)
+}
+
+#[test]
+fn growth_of_a_running_instance_is_ordered_to_the_declared_size() {
+    wants(4096).runs(1024, SIGNED).orders(1024, 4096);
+}
+
+#[test]
+fn the_size_declared_is_in_sync_running_or_in_process() {
+    assert_eq!(wants(2048).runs(2048, SIGNED).rests(Health::Ready, "InSync"), None);
+    assert_eq!(wants(2048).sees(InstanceState::InProcess, 2048, SIGNED).rests(Health::Ready, "InSync"), None);
+}
+
+#[test]
+fn growth_waits_until_the_instance_runs() {
+    for state in [InstanceState::InProcess, InstanceState::Initializing] {
+        let case = wants(2048).sees(state, 1024, SIGNED);
+        case.rests(Health::Reconciling, "InstanceStatusAbnormal");
+        assert!(case.decide().active, "it is looked at often");
+    }
+}
+
+#[test]
+fn an_instance_that_is_isolated_or_in_an_unknown_state_is_stalled_whatever_its_size() {
+    for state in [InstanceState::Isolated, InstanceState::Unknown(7)] {
+        for size in [1024, 2048, 4096] {
+            let case = wants(2048).sees(state, size, SIGNED);
+            case.rests(Health::Stalled, "InstanceStatusAbnormal");
+            assert!(!case.decide().active);
+            let decision = case.decide();
+            assert_eq!(
+                error(&decision.verdict),
+                (Some(10702), "InstanceStatusAbnormal", None, "DescribeRedis"),
+                "the operator found it itself"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_the_cloud_does_not_have_is_10701() {
+    let case = wants(2048).absent(SIGNED);
+    case.rests(Health::Stalled, "InstanceNotExists");
+    assert_eq!(error(&case.decide().verdict), (Some(10701), "InstanceNotExists", None, "DescribeRedis"));
+}
+
+#[test]
+fn a_new_declaration_below_the_real_size_is_11057_and_says_what_to_declare() {
+    let case = wants(2048).runs(4096, SIGNED);
+    case.rests(Health::Stalled, "ReduceCapacityNotAllowed");
+    let verdict = case.decide().verdict;
+    assert_eq!(error(&verdict), (Some(11057), "ReduceCapacityNotAllowed", None, "UpgradeRedis"));
+    assert!(verdict.message.contains("memSize: 4096"), "{}", verdict.message);
+    told(case).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+}
+
+#[test]
+fn growth_from_elsewhere_keeps_a_ready_declaration_ready() {
+    let ready = told(wants(2048).runs(2048, SIGNED));
+    let grown = ready.runs(4096, SIGNED + 60);
+    assert_eq!(grown.rests(Health::Ready, "LargerThanDeclared"), None);
+    let again = told(grown).runs(8192, SIGNED + 120);
+    again.rests(Health::Ready, "LargerThanDeclared");
+    again.generation(2).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+}
+
+#[test]
+fn no_trouble_in_between_makes_growth_from_elsewhere_an_error_or_a_shrink_none() {
+    let troubles: [fn(Case) -> Case; 5] = [
+        |case| case.fails(None, true),
+        |case| case.fails(Some(4100), true),
+        |case| case.fails(Some(4200), true),
+        |case| case.sees(InstanceState::Isolated, 2048, SIGNED + 60),
+        |case| case.absent(SIGNED + 60),
+    ];
+    for trouble in troubles {
+        let ready = told(trouble(told(wants(2048).runs(2048, SIGNED))));
+        ready.runs(4096, SIGNED + 120).rests(Health::Ready, "LargerThanDeclared");
+        let refused = told(trouble(told(wants(2048).runs(4096, SIGNED))));
+        refused.runs(4096, SIGNED + 120).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+    }
+}
+
+#[test]
+fn in_observe_a_gap_is_reported_and_nothing_is_ordered() {
+    assert_eq!(wants(2048).observes().runs(1024, SIGNED).rests(Health::Ready, "Observed"), None);
+    wants(2048).observes().runs(4096, SIGNED).rests(Health::Ready, "Observed");
+    wants(2048).observes().runs(2048, SIGNED).rests(Health::Ready, "InSync");
+}
+
+#[test]
+fn one_that_another_owns_does_nothing_whatever_is_seen() {
+    let mut case = wants(2048).runs(1024, SIGNED);
+    case.owner = Some("shop/other".into());
+    case.rests(Health::Stalled, "DuplicateRedisId");
+    assert!(case.decide().verdict.message.contains("shop/other"));
+}
+
+#[test]
+fn before_anybody_has_looked_the_status_stays() {
+    wants(2048).rests(Health::AsBefore, "Unseen");
+}
+
+#[test]
+fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
+    let case = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED));
+    assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));
+    let regressed = case.clone().runs(1024, SIGNED + LAG + 1);
+    assert_eq!(regressed.rests(Health::Stalled, "SizeRegressed"), None);
+    assert!(regressed.decide().verdict.message.contains("crs.qcloud.com/proceed-after=crs-1-1"));
+    regressed.clone().generation(9).rests(Health::Stalled, "SizeRegressed");
+    regressed.annotated(PROCEED_AFTER, "crs-1-1").orders(1024, 2048);
+}
+
+#[test]
+fn a_larger_size_than_what_was_bought_is_a_new_growth() {
+    wants(4096).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED)).runs(2048, SIGNED + 1).orders(2048, 4096);
+}
+
+#[test]
+fn an_older_purchase_counts_even_below_newer_entries() {
+    wants(4096)
+        .entry(1024, 4096, settled(Phase::Fulfilled, SIGNED))
+        .entry(1024, 2048, settled(Phase::Fulfilled, SIGNED + 500))
+        .runs(2048, SIGNED + 2000)
+        .rests(Health::Stalled, "SizeRegressed");
+}
+
+#[test]
+fn failed_orders_are_tried_twice_more_backing_off_and_then_a_person_must_look() {
+    let failed = || settled_by(Phase::Failed, SIGNED, None, "UpgradeFailed");
+    let once = wants(2048).entry(1024, 2048, failed());
+    assert_eq!(once.clone().runs(1024, SIGNED + 2 * LAG).rests(Health::Reconciling, "UpgradeFailed"), Some(2 * LAG));
+    once.clone().runs(1024, SIGNED + 2 * LAG + 1).orders(1024, 2048);
+    let twice = once.entry(1024, 2048, failed());
+    assert_eq!(twice.clone().runs(1024, SIGNED + 4 * LAG).rests(Health::Reconciling, "UpgradeFailed"), Some(4 * LAG));
+    twice.clone().runs(1024, SIGNED + 4 * LAG + 1).orders(1024, 2048);
+    let thrice = twice.entry(1024, 2048, failed()).runs(1024, SIGNED + 86_400);
+    assert_eq!(thrice.rests(Health::Stalled, "UpgradeFailed"), None);
+    thrice.clone().annotated(PROCEED_AFTER, "crs-1-2").orders(1024, 2048);
+    thrice.annotated(PROCEED_AFTER, "crs-1-3").orders(1024, 2048);
+}
+
+#[test]
+fn a_success_makes_older_failures_forgotten() {
+    let failed = || settled_by(Phase::Failed, SIGNED, None, "UpgradeFailed");
+    let case = wants(4096).entry(1024, 2048, failed()).entry(1024, 2048, failed()).entry(1024, 2048, failed());
+    case.entry(1024, 2048, settled(Phase::Fulfilled, SIGNED)).runs(2048, SIGNED + 1).orders(2048, 4096);
+}
+
+#[test]
+fn an_order_that_was_delivered_unseen_is_not_tried_again_by_itself() {
+    let case = wants(2048).entry(1024, 2048, settled_by(Phase::Failed, SIGNED, None, "SizeNotSeen"));
+    let later = case.runs(1024, SIGNED + 86_400);
+    later.rests(Health::Stalled, "SizeNotSeen");
+    later.clone().annotated(REQUESTED_AT, "now").rests(Health::Stalled, "SizeNotSeen");
+    later.annotated(PROCEED_AFTER, "crs-1-1").orders(1024, 2048);
+}
+
+#[test]
+fn three_orders_lost_since_the_last_accepted_one_need_a_person() {
+    let lost = || settled(Phase::Abandoned, SIGNED);
+    let refused = || settled_by(Phase::Refused, SIGNED, Some(4400), "QuotaExceeded");
+    let two = wants(2048).entry(1024, 2048, lost()).entry(1024, 2048, refused()).entry(1024, 2048, lost());
+    two.clone().runs(1024, SIGNED + 1).orders(1024, 2048);
+    let three = two.entry(1024, 2048, lost()).runs(1024, SIGNED + 86_400);
+    assert_eq!(three.rests(Health::Stalled, "OutcomeUnknown"), None);
+    assert!(three.decide().verdict.message.contains("crs.qcloud.com/proceed-after=crs-1-4"));
+    three.clone().annotated(PROCEED_AFTER, "crs-1-4").orders(1024, 2048);
+    three.annotated(PROCEED_AFTER, "crs-1-1").orders(1024, 2048);
+}
+
+#[test]
+fn an_accepted_order_between_lost_ones_starts_the_count_again() {
+    let lost = || settled(Phase::Abandoned, SIGNED);
+    let failed = settled_by(Phase::Failed, SIGNED, None, "UpgradeFailed");
+    let case = wants(2048).entry(1024, 2048, lost()).entry(1024, 2048, lost()).entry(1024, 2048, failed);
+    case.entry(1024, 2048, lost()).runs(1024, SIGNED + 86_400).orders(1024, 2048);
+}
+
+#[test]
+fn what_was_never_sent_is_no_try() {
+    let mut case = wants(2048);
+    for _ in 0..3 {
+        case = case.entry(1024, 2048, settled_by(Phase::Abandoned, SIGNED, None, NEVER_SENT));
+    }
+    assert_eq!(case.clone().runs(1024, SIGNED + 4 * LAG).rests(Health::Reconciling, "Ordering"), Some(4 * LAG));
+    case.runs(1024, SIGNED + 4 * LAG + 1).orders(1024, 2048);
+}

@@ -1,0 +1,160 @@
+//! What becomes of an entry that isn't settled (B4, B5).
+
+use super::*;
+use crate::api::{
+    Phase,
+    testing::{placed, settled, settled_by, written},
+};
+
+fn unknown() -> RedisUpgradeStatus {
+    settled_by(Phase::Written, 0, None, "Timeout")
+}
+
+#[test]
+fn a_written_entry_is_settled_only_by_a_look_past_its_lifetime_and_lag() {
+    for status in [written(), unknown()] {
+        let case = wants(2048).entry(1024, 2048, status);
+        assert_eq!(
+            case.clone().runs(1024, DEAD).rests(Health::Reconciling, "OutcomeUnknown"),
+            Some(LIFETIME + LAG),
+            "and it says until when"
+        );
+        assert_eq!(case.clone().runs(1024, DEAD + 1).settles("crs-1-1").0, Phase::Abandoned);
+        assert_eq!(case.clone().runs(2048, DEAD + 1).settles("crs-1-1").0, Phase::Fulfilled);
+        assert_eq!(case.runs(4096, DEAD + 1).settles("crs-1-1").0, Phase::Fulfilled, "above its size");
+    }
+}
+
+#[test]
+fn an_entry_without_a_status_is_written() {
+    let mut case = wants(2048).entry(1024, 2048, written()).runs(1024, SIGNED + 31);
+    case.entries[0].status = None;
+    case.rests(Health::Reconciling, "OutcomeUnknown");
+    assert_eq!(case.runs(1024, DEAD + 1).settles("crs-1-1").0, Phase::Abandoned);
+}
+
+#[test]
+fn a_written_entry_waits_for_anything_but_running_however_late() {
+    let case = wants(2048).entry(1024, 2048, unknown());
+    case.clone().sees(InstanceState::InProcess, 1024, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
+    case.clone().sees(InstanceState::InProcess, 2048, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
+    case.clone().sees(InstanceState::Initializing, 1024, DEAD + 9).rests(Health::Reconciling, "OutcomeUnknown");
+    case.clone().sees(InstanceState::Isolated, 2048, DEAD + 9).rests(Health::Stalled, "InstanceStatusAbnormal");
+    case.clone().sees(InstanceState::Unknown(-9), 2048, DEAD + 9).rests(Health::Stalled, "InstanceStatusAbnormal");
+    case.absent(DEAD + 9).rests(Health::Stalled, "InstanceNotExists");
+}
+
+#[test]
+fn a_written_entry_is_said_to_be_ordering_until_its_answer_is_overdue() {
+    let case = wants(2048).entry(1024, 2048, written());
+    assert_eq!(case.clone().runs(1024, SIGNED + 29).rests(Health::Reconciling, "Ordering"), Some(30));
+    case.clone().runs(1024, SIGNED + 30).rests(Health::Reconciling, "OutcomeUnknown");
+    let unknown = wants(2048).entry(1024, 2048, unknown()).runs(1024, SIGNED + 1);
+    unknown.rests(Health::Reconciling, "OutcomeUnknown");
+    assert_eq!(unknown.decide().verdict.error.unwrap().code_desc, "Timeout", "and why");
+}
+
+#[test]
+fn while_the_outcome_is_unknown_a_size_that_is_there_is_ready() {
+    let case = wants(2048).entry(1024, 2048, unknown()).runs(2048, SIGNED + 90);
+    assert_eq!(case.rests(Health::Ready, "InSync"), Some(LIFETIME + LAG), "and the entry is settled in the end");
+}
+
+#[test]
+fn no_annotation_and_no_other_entry_opens_an_unsettled_one() {
+    for status in [unknown(), placed()] {
+        let case = wants(4096)
+            .entry(1024, 2048, status)
+            .entry(1024, 2048, settled(Phase::Abandoned, SIGNED))
+            .annotated(PROCEED_AFTER, "crs-1-2")
+            .annotated(REQUESTED_AT, "now")
+            .generation(7)
+            .runs(1024, SIGNED + 40);
+        assert_eq!(case.decide().step, None, "older than the newest, and still in the way");
+    }
+}
+
+#[test]
+fn an_accepted_order_is_fulfilled_by_running_at_its_size_at_once() {
+    let case = wants(2048).entry(1024, 2048, placed());
+    assert_eq!(case.clone().runs(2048, SIGNED + 1).settles("crs-1-1"), (Phase::Fulfilled, None));
+    assert_eq!(case.clone().runs(3072, SIGNED + 1).settles("crs-1-1"), (Phase::Fulfilled, None));
+    case.sees(InstanceState::InProcess, 2048, SIGNED + 1).rests(Health::Reconciling, "Upgrading");
+}
+
+#[test]
+fn an_accepted_order_of_an_instance_that_does_not_run_waits_and_says_what_is_seen() {
+    let case = wants(2048).entry(1024, 2048, placed());
+    let busy = case.clone().sees(InstanceState::InProcess, 1024, DEAD + 9);
+    busy.rests(Health::Reconciling, "Upgrading");
+    assert!(busy.decide().active);
+    case.clone().sees(InstanceState::Isolated, 1024, DEAD + 9).rests(Health::Stalled, "InstanceStatusAbnormal");
+    case.absent(DEAD + 9).rests(Health::Stalled, "InstanceNotExists");
+}
+
+#[test]
+fn the_deal_of_an_accepted_order_is_asked_for_once_the_lag_is_over() {
+    let case = wants(2048).entry(1024, 2048, placed());
+    assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));
+    let ask = Some(Step::AskDeal { entry: "crs-1-1".into(), deal_id: "4711".into() });
+    assert_eq!(case.runs(1024, SIGNED + LAG + 1).decide().step, ask);
+}
+
+#[test]
+fn a_deal_that_is_not_found_unpaid_or_under_way_tells_nothing() {
+    for state in [None, Some(DealState::Pending(1)), Some(DealState::Pending(12)), Some(DealState::Pending(3))] {
+        let case = wants(2048).entry(1024, 2048, placed()).runs(1024, SIGNED + 800).deal(state, SIGNED + 800);
+        assert_eq!(case.rests(Health::Reconciling, "Upgrading"), Some(900), "the older, the more seldom");
+    }
+}
+
+#[test]
+fn a_deal_that_failed_fails_the_order() {
+    for status in 5..=11 {
+        let case = wants(2048).entry(1024, 2048, placed()).runs(1024, SIGNED + 70);
+        let case = case.deal(Some(DealState::Failed(status)), SIGNED + 70);
+        assert_eq!(case.settles("crs-1-1"), (Phase::Failed, Some("UpgradeFailed".into())));
+    }
+}
+
+#[test]
+fn a_size_that_is_there_counts_more_than_a_deal_that_failed() {
+    let case = wants(2048).entry(1024, 2048, placed()).runs(2048, SIGNED + 70);
+    assert_eq!(case.deal(Some(DealState::Failed(6)), SIGNED + 70).settles("crs-1-1").0, Phase::Fulfilled);
+}
+
+#[test]
+fn a_delivered_deal_is_noted_first_and_given_the_lag_to_show() {
+    let case = wants(2048).entry(1024, 2048, placed()).runs(1024, SIGNED + 70);
+    let delivered = case.deal(Some(DealState::Delivered), SIGNED + 71);
+    let noted = Some(Step::MarkDelivered { entry: "crs-1-1".into(), at: at(SIGNED + 71).0 });
+    assert_eq!(delivered.decide().step, noted);
+
+    let status = RedisUpgradeStatus { delivered_at: Some(at(SIGNED + 71)), ..placed() };
+    let case = wants(2048).entry(1024, 2048, status);
+    assert_eq!(case.clone().runs(1024, SIGNED + 71 + LAG).rests(Health::Reconciling, "Upgrading"), Some(71 + LAG));
+    case.clone().sees(InstanceState::InProcess, 1024, DEAD + 999).rests(Health::Reconciling, "Upgrading");
+    let late = case.runs(1024, SIGNED + 72 + LAG);
+    assert_eq!(late.settles("crs-1-1"), (Phase::Failed, Some("SizeNotSeen".into())));
+}
+
+#[test]
+fn the_deal_of_one_accepted_order_says_nothing_about_another() {
+    let other = RedisUpgradeStatus { deal_id: Some("4712".into()), ..placed() };
+    for state in [DealState::Failed(6), DealState::Delivered, DealState::Pending(3)] {
+        let case = wants(2048)
+            .entry(1024, 2048, settled(Phase::Failed, SIGNED + 70))
+            .entry(1024, 2048, other.clone())
+            .runs(1024, SIGNED + 70)
+            .deal(Some(state), SIGNED + 70);
+        let ask = Some(Step::AskDeal { entry: "crs-1-2".into(), deal_id: "4712".into() });
+        assert_eq!(case.decide().step, ask);
+    }
+}
+
+#[test]
+fn a_lifetime_without_end_never_settles_what_is_written() {
+    let mut case = wants(2048).entry(1024, 2048, unknown()).runs(1024, SIGNED + 999_999);
+    case.policy.lifetime = SignedDuration::MAX;
+    case.rests(Health::Reconciling, "OutcomeUnknown");
+}
