@@ -12,8 +12,11 @@ enum Ends {
 }
 use Ends::{Ready, Stalled};
 
-/// namespace, name, how it ends, and the order that the ledger must have for it.
-const EXPECTED: [(&str, &str, Ends, Option<(&str, i64, i64)>); 16] = [
+/// redisId, from, to: an order that the ledger must have.
+type Order = (&'static str, i64, i64);
+
+/// namespace, name, how it ends, and what is ordered for it.
+const EXPECTED: [(&str, &str, Ends, Option<Order>); 16] = [
     ("shop", "sessions", Ready("InSync"), Some(("crs-shop0001", 1024, 2048))),
     ("shop", "catalog", Ready("InSync"), None),
     ("shop", "ratings", Stalled("ReduceCapacityNotAllowed", Some(11057)), None),
