@@ -66,17 +66,19 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Reads the book, looks afresh, decides, and takes the steps that come of it.
-    pub async fn carry_out(&self, subject: &Subject<'_>) -> Result<Done, Trouble> {
+    /// Reads the book, looks afresh, decides, and takes the steps that come of it. `ordering`: an order is expected, so its share of the
+    /// limit is taken before anything is read for it.
+    pub async fn carry_out(&self, subject: &Subject<'_>, ordering: bool) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
+        if ordering {
+            self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
+        }
+        self.calls.reserve_look(subject.caller).map_err(Trouble::Wait)?;
         let ledger = self.book.read(redis_id).await?;
-        let seen = match self.calls.find(subject.caller, redis_id).await {
+        let seen = match self.calls.find_reserved(subject.caller, redis_id).await {
             Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
             Ok(Dated { value: None, at }) => Seen::Absent(at),
-            Err(calls::Trouble::Wait(wait)) => return Err(Trouble::Wait(wait)),
-            Err(calls::Trouble::Cloud(error)) => {
-                Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting: false })
-            }
+            Err(error) => Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting: false }),
         };
         let mut entries = ledger.entries.clone();
         let mut deal = None;
@@ -86,6 +88,9 @@ impl Actor {
             match decision.step.clone() {
                 Some(Step::Order { from, to }) if !ordered && !self.stopping.is_cancelled() => {
                     let Seen::Instance(look) = &seen else { break };
+                    if !ordering {
+                        self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
+                    }
                     let entry = self.order(subject, &ledger, look, (from, to), &entries, &seen).await?;
                     entries.push(entry);
                     ordered = true;
@@ -154,7 +159,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Writes the next entry and sends its order. What is returned is the entry as far as it got.
+    /// Writes the next entry and sends its order, whose share of the limit was taken before. What is returned is the entry as far as it got.
     async fn order(
         &self,
         subject: &Subject<'_>,
@@ -164,7 +169,6 @@ impl Actor {
         entries: &[RedisUpgrade],
         seen: &Seen,
     ) -> Result<RedisUpgrade, Trouble> {
-        self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
         let instance = subject.instance;
         let order = book::Order {
             region: instance.spec.region.clone(),
@@ -185,7 +189,7 @@ impl Actor {
         let told = async {
             let so_far: Vec<_> = entries.iter().cloned().chain([entry.clone()]).collect();
             let ordering = decide(&self.policy, &self.situation(subject, &so_far, seen, None));
-            self.reporter.status(instance, &so_far, seen, &ordering, false).await
+            self.reporter.status(instance, &so_far, seen, &ordering.verdict, false).await
         };
         let (sent, told) = tokio::join!(timeout(ORDER_WAIT, sending), told);
         if let Err(error) = told {

@@ -57,7 +57,13 @@ impl Calls {
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
-        self.limited(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
+        self.reserve_look(caller).map_err(Trouble::Wait)?;
+        self.find_reserved(caller, redis_id).await.map_err(Trouble::Cloud)
+    }
+
+    /// Looks at one instance. Its share of the limit was taken with [`Self::reserve_look`].
+    pub async fn find_reserved(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
+        self.counted(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
     }
 
     pub async fn deal(&self, caller: &Caller, deal_id: &str) -> Call<Option<DealState>> {
@@ -66,6 +72,11 @@ impl Calls {
 
     pub async fn sizes(&self, caller: &Caller, instance: &Instance) -> Call<Option<SizeRange>> {
         self.limited(caller, PRODUCT, self.cloud.sizes(caller, instance)).await
+    }
+
+    /// Takes one look's share of the limit, before the book is read for it.
+    pub fn reserve_look(&self, caller: &Caller) -> Result<(), Duration> {
+        self.take(caller, DESCRIBE)
     }
 
     /// Takes one order's share of the limit, before the order is written into the book.

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     api::RedisInstance,
     calls::{Calls, Trouble},
-    cloud::{Account, Caller, CloudError, Dated, Instance},
+    cloud::{Account, Caller, CloudError, Dated, Instance, regions},
     decide::{LookError, LookFailure, Policy, Seen},
     secrets::{Keys, Secrets},
     wakes::Wakes,
@@ -31,6 +31,8 @@ const GATHER: Duration = Duration::from_millis(20);
 const ASKED_A_ROUND: usize = 50;
 /// One that isn't there is asked for by itself ever more seldom, down to this.
 const ASK_AT_LEAST: Duration = Duration::from_secs(600);
+/// A key that is refused is tried again after this time at most.
+const NEW_KEY: Duration = Duration::from_secs(30);
 /// A list of more pages than this is not believed.
 const PAGES: usize = 10_000;
 /// A failure lasts when it has lasted for so many resyncs.
@@ -87,7 +89,7 @@ impl Observer {
 
     /// What is known of an instance. From now on `object` is woken when that changes.
     pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
-        let key = (caller.account.clone(), caller.region.clone());
+        let key = key(caller);
         let place = (key.clone(), redis_id.to_owned());
         let before = lock(&self.shared.places).insert(object.clone(), place.clone());
         if let Some(before) = before.filter(|before| *before != place) {
@@ -103,9 +105,12 @@ impl Observer {
         }
     }
 
-    /// Takes a fresh look at one instance into account.
+    /// Takes a fresh look at one instance into account, if it had an answer.
     pub fn saw(&self, caller: &Caller, redis_id: &str, seen: &Seen) {
-        let reader = lock(&self.shared.readers).get(&(caller.account.clone(), caller.region.clone())).cloned();
+        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
+            return;
+        }
+        let reader = lock(&self.shared.readers).get(&key(caller)).cloned();
         if let Some(reader) = reader
             && let Some(row) = lock(&reader.state).rows.get_mut(redis_id)
         {
@@ -215,7 +220,9 @@ impl Reader {
         }
         if state.failures > 0 {
             let wait = policy.active.saturating_mul(1 << state.failures.min(8)).min(policy.resync.max(policy.active));
-            return Some(began + wait);
+            // Another key may come any time; whether there is one is looked up at the start of a round.
+            let for_a_key = state.trouble.as_ref().is_some_and(LookFailure::is_final);
+            return Some(began + if for_a_key { wait.min(NEW_KEY) } else { wait });
         }
         let some = |test: fn(&Row) -> bool| state.rows.values().any(test);
         Some(match () {
@@ -364,6 +371,11 @@ impl Row {
         self.seen = seen;
         news
     }
+}
+
+/// Both forms of a region's name are one reader's.
+fn key(caller: &Caller) -> Key {
+    (caller.account.clone(), regions::short(&caller.region).to_owned())
 }
 
 /// Do both tell the same, whenever they were seen?

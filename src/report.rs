@@ -1,6 +1,10 @@
 //! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -10,6 +14,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
+    runtime::reflector::ObjectRef,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -18,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     cloud::{Dated, Instance},
-    decide::{Decision, Health, Seen, Verdict},
+    decide::{Health, Seen, Verdict},
 };
 
 const MANAGER: &str = "crs-operator";
@@ -33,29 +38,46 @@ pub struct Reporter {
     instance: String,
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,
+    /// What was written, until the watch shows it.
+    written: Arc<Mutex<HashMap<ObjectRef<RedisInstance>, RedisInstance>>>,
 }
 
 impl Reporter {
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, tasks: TaskTracker::new() }
+        Self { client, instance, tasks: TaskTracker::new(), written: Arc::default() }
+    }
+
+    /// The object with the status that this process wrote last, if the watch hasn't shown that yet: or an old view would be told again.
+    pub fn fresh(&self, instance: &Arc<RedisInstance>) -> Arc<RedisInstance> {
+        let object = ObjectRef::from_obj(&**instance);
+        let mut written = self.written();
+        match written.get(&object) {
+            Some(newer) if newer.uid() == instance.uid() && version(newer) > version(instance) => {
+                Arc::new(RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) })
+            }
+            _ => {
+                written.remove(&object);
+                instance.clone()
+            }
+        }
     }
 
     /// Brings the status up to date; writes only when something in it changes. An object deleted meanwhile needs none.
     pub async fn status(
         &self,
-        instance: &RedisInstance,
+        instance: &Arc<RedisInstance>,
         entries: &[RedisUpgrade],
         seen: &Seen,
-        decision: &Decision,
+        verdict: &Verdict,
         handled: bool,
     ) -> Result<(), kube::Error> {
+        let instance = self.fresh(instance);
         let before = instance.status.clone().unwrap_or_default();
-        let after = status(instance, entries, seen, &decision.verdict, handled, Timestamp::now());
+        let after = status(&instance, entries, seen, verdict, handled, Timestamp::now());
         if after == before {
             return Ok(());
         }
-        let namespace = instance.namespace().unwrap_or_default();
-        let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &instance.namespace().unwrap_or_default());
         let patch = json!({
             "apiVersion": RedisInstance::api_version(&()),
             "kind": RedisInstance::kind(&()),
@@ -65,26 +87,29 @@ impl Reporter {
         });
         let apply = PatchParams::apply(MANAGER).force();
         match timeout(CALL_TIMEOUT, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
-            Err(_) => Err(kube::Error::Service("the API server did not answer in time".into())),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            // Not before: a status that can't be written is tried again, and that would be an Event each time.
-            Ok(Ok(_)) => {
-                self.announce_stall(instance, &before, &decision.verdict);
-                Ok(())
+            Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return Ok(()),
+            Ok(patched) => {
+                self.written().insert(ObjectRef::from_obj(&*instance), patched?);
             }
         }
+        let known = before.conditions.iter().any(|stalled| {
+            stalled.type_ == "Stalled" && stalled.status == "True" && stalled.reason == word(&verdict.reason)
+        });
+        if verdict.health == Health::Stalled && !known {
+            self.event(instance.object_ref(&()), "Warning", &word(&verdict.reason), "Stall", &verdict.message, None);
+        }
+        Ok(())
     }
 
-    fn announce_stall(&self, instance: &RedisInstance, before: &RedisInstanceStatus, verdict: &Verdict) {
-        let reason = word(&verdict.reason);
-        let known = before
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "Stalled" && condition.status == "True" && condition.reason == reason);
-        if verdict.health == Health::Stalled && !known {
-            self.event(instance, "Warning", &reason, "Stalled", &verdict.message, None);
-        }
+    /// Forgets what was written for an object that is gone.
+    pub fn forget(&self, object: &ObjectRef<RedisInstance>) {
+        self.written().remove(object);
+    }
+
+    /// A panic elsewhere leaves at worst a status that is told once more.
+    fn written(&self) -> MutexGuard<'_, HashMap<ObjectRef<RedisInstance>, RedisInstance>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One Event for what has come of an entry. Its name holds entry and phase, so it can't be there twice.
@@ -116,25 +141,25 @@ impl Reporter {
             Phase::Abandoned => ("Warning", "UpgradeAbandoned", format!("{name}: {evidence}")),
         };
         let id = format!("{name}.{}", outcome.phase.to_string().to_lowercase());
-        self.event(instance, type_, reason, "Upgrade", &note, Some(id));
+        self.event(instance.object_ref(&()), type_, reason, "Upgrade", &note, Some(id));
     }
 
-    /// Sends an Event, in the background. `id`: what makes it one and the same.
+    /// Sends an Event about an object, in the background. `id`: what makes it one and the same.
     pub fn event(
         &self,
-        instance: &RedisInstance,
+        about: ObjectReference,
         type_: &str,
         reason: &str,
         action: &str,
         note: &str,
         id: Option<String>,
     ) {
-        let namespace = instance.namespace().unwrap_or_default();
+        let (namespace, name) = (about.namespace.clone().unwrap_or_default(), about.name.clone().unwrap_or_default());
         let now = Timestamp::now();
         let unique = id.unwrap_or_else(|| format!("{:x}", now.as_nanosecond()));
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{unique}", instance.name_any())),
+                name: Some(format!("{}.{unique}", shortened(&name))),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -143,13 +168,12 @@ impl Reporter {
             reason: Some(reason.into()),
             action: Some(action.into()),
             note: Some(bounded(note)),
-            regarding: Some(ObjectReference { namespace: Some(namespace.clone()), ..instance.object_ref(&()) }),
+            regarding: Some(about),
             reporting_controller: Some(CONTROLLER.into()),
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let name = instance.name_any();
         self.tasks.spawn(async move {
             match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
@@ -262,6 +286,16 @@ fn conditions(before: &[Condition], generation: Option<i64>, verdict: &Verdict, 
 fn word(reason: &str) -> String {
     let word: String = reason.chars().filter(char::is_ascii_alphanumeric).take(128).collect();
     if word.starts_with(|first: char| first.is_ascii_alphabetic()) { word } else { format!("Code{word}") }
+}
+
+/// So much of a name that there is room for more behind it, with an end that may stand before a dot.
+fn shortened(name: &str) -> String {
+    name.chars().take(150).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
+fn version(instance: &RedisInstance) -> u64 {
+    instance.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn bounded(text: &str) -> String {

@@ -1,16 +1,18 @@
 //! The Secrets with the cloud's keys: read one by one (no right to list or watch them is asked for), and kept for half a minute.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use moka::future::Cache;
+use moka::{Expiry, future::Cache};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
 use crate::cloud::Credentials;
 
 const KEPT: Duration = Duration::from_secs(30);
+/// A Secret is often made just after what needs it.
+const UNUSABLE_KEPT: Duration = Duration::from_secs(1);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a Secret holds, and which version of it.
@@ -39,22 +41,25 @@ pub struct Secrets {
 
 impl Secrets {
     pub fn new(client: Client) -> Self {
-        Self { client, kept: Cache::builder().max_capacity(10_000).time_to_live(KEPT).build() }
+        Self { client, kept: Cache::builder().max_capacity(10_000).expire_after(Kept).build() }
     }
 
     /// The keys in a Secret, as they were at most half a minute ago. Many who ask at once cause one call.
     pub async fn get(&self, namespace: &str, name: &str) -> Result<Keys, Error> {
-        let key = (namespace.to_owned(), name.to_owned());
-        let read = self.kept.get_with(key.clone(), read(&self.client, namespace, name)).await;
-        if matches!(read, Err(Error::Api(..))) {
-            self.kept.invalidate(&key).await;
-        }
-        read
+        self.kept.get_with((namespace.to_owned(), name.to_owned()), read(&self.client, namespace, name)).await
     }
 
     /// Reads it again the next time.
     pub async fn forget(&self, namespace: &str, name: &str) {
         self.kept.invalidate(&(namespace.to_owned(), name.to_owned())).await;
+    }
+}
+
+struct Kept;
+
+impl Expiry<(String, String), Result<Keys, Error>> for Kept {
+    fn expire_after_create(&self, _: &(String, String), read: &Result<Keys, Error>, _: Instant) -> Option<Duration> {
+        Some(if read.is_ok() { KEPT } else { UNUSABLE_KEPT })
     }
 }
 

@@ -6,8 +6,15 @@ use std::{
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+        info::Info,
+    },
     registry::{Registry, Unit},
 };
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
@@ -79,7 +86,8 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("crs_operator");
+        let mut all = Registry::default();
+        let registry = all.sub_registry_with_prefix("crs_operator");
         let metrics = Self {
             reconciles: Family::default(),
             reconcile_duration: seconds(),
@@ -126,7 +134,8 @@ impl Default for Metrics {
         registry.register("instances", "RedisInstances, by how it stands with them", metrics.instances.clone());
         registry.register("leader", "1 while this process acts, 0 while it stands by", metrics.leader.clone());
         registry.register("build", "Version of the operator", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, ..metrics }
+        all.register_collector(Box::new(Process));
+        Self { registry: all, ..metrics }
     }
 }
 
@@ -183,6 +192,58 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// The usual figures of a process, read when they are asked for.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(figures) = process() else { return Ok(()) };
+        let cpu = ConstCounter::new(figures.cpu_seconds);
+        cpu.encode(encoder.encode_descriptor("process_cpu_seconds", "CPU time used", None, cpu.metric_type())?)?;
+        for (name, help, value) in [
+            ("process_start_time_seconds", "Start of the process, Unix time", figures.start_time),
+            ("process_resident_memory_bytes", "Resident memory", figures.resident),
+            ("process_virtual_memory_bytes", "Virtual memory", figures.virtual_),
+            ("process_open_fds", "Open file descriptors", figures.open_fds),
+            ("process_max_fds", "Limit of open file descriptors", figures.max_fds),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+struct Figures {
+    cpu_seconds: f64,
+    start_time: f64,
+    resident: f64,
+    virtual_: f64,
+    open_fds: f64,
+    max_fds: f64,
+}
+
+/// `None` where there is no /proc.
+fn process() -> Option<Figures> {
+    use procfs::{WithCurrentSystemInfo, process::LimitValue};
+    let process = procfs::process::Process::myself().ok()?;
+    let stat = process.stat().ok()?;
+    let ticks = procfs::ticks_per_second() as f64;
+    let max_fds = match process.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => limit as f64,
+        LimitValue::Unlimited => f64::INFINITY,
+    };
+    Some(Figures {
+        cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
+        start_time: procfs::boot_time_secs().ok()? as f64 + stat.starttime as f64 / ticks,
+        resident: stat.rss_bytes().get() as f64,
+        virtual_: stat.vsize as f64,
+        open_fds: process.fd_count().ok()? as f64,
+        max_fds,
+    })
 }
 
 fn seconds() -> Histogram {

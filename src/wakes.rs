@@ -1,7 +1,7 @@
 //! Who is to be looked at soon, whatever the reason. Each waits once, however often it was woken.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,8 +13,43 @@ use crate::api::RedisInstance;
 
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<HashSet<ObjectRef<RedisInstance>>>,
+    waiting: Mutex<Waiting>,
     arrived: Notify,
+}
+
+/// In order of arrival.
+#[derive(Default)]
+struct Waiting {
+    line: VecDeque<ObjectRef<RedisInstance>>,
+    in_line: HashSet<ObjectRef<RedisInstance>>,
+}
+
+impl Queue {
+    fn push(&self, object: ObjectRef<RedisInstance>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.in_line.insert(object.clone()) {
+            waiting.line.push_back(object);
+            self.arrived.notify_one();
+        }
+    }
+
+    async fn next(&self) -> ObjectRef<RedisInstance> {
+        loop {
+            // Taken before the look into the queue, so that no arrival in between is missed.
+            let arrived = self.arrived.notified();
+            if let Some(object) = self.pop() {
+                return object;
+            }
+            arrived.await;
+        }
+    }
+
+    fn pop(&self) -> Option<ObjectRef<RedisInstance>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let object = waiting.line.pop_front()?;
+        waiting.in_line.remove(&object);
+        Some(object)
+    }
 }
 
 /// One queue for each watched namespace; `None`: all namespaces.
@@ -30,27 +65,17 @@ impl Wakes {
 
     pub fn wake(&self, objects: impl IntoIterator<Item = ObjectRef<RedisInstance>>) {
         for object in objects {
-            let Some(queue) = self.queues.get(&object.namespace).or_else(|| self.queues.get(&None)) else { continue };
-            queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(object);
-            queue.arrived.notify_one();
+            if let Some(queue) = self.queues.get(&object.namespace).or_else(|| self.queues.get(&None)) {
+                queue.push(object);
+            }
         }
     }
 
     /// Those woken in one namespace.
     pub fn stream(&self, namespace: Option<String>) -> impl Stream<Item = ObjectRef<RedisInstance>> + use<> {
-        let queues = self.queues.clone();
-        stream::unfold((queues, namespace, Vec::new()), |(queues, namespace, mut taken)| async move {
-            loop {
-                if let Some(object) = taken.pop() {
-                    return Some((object, (queues, namespace, taken)));
-                }
-                let queue = queues.get(&namespace)?;
-                let arrived = queue.arrived.notified();
-                taken.extend(queue.waiting.lock().unwrap_or_else(PoisonError::into_inner).drain());
-                if taken.is_empty() {
-                    arrived.await;
-                }
-            }
+        stream::unfold((self.queues.clone(), namespace), |(queues, namespace)| async move {
+            let object = queues.get(&namespace)?.next().await;
+            Some((object, (queues, namespace)))
         })
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
 pub use redis_upgrade::{
     InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
+    redis_upgrade_crd,
 };
 
 /// A refusal or failure: by the cloud, or found by the operator before it called the cloud.

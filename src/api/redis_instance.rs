@@ -56,7 +56,7 @@ pub struct RedisInstanceSpec {
     pub region: String,
     /// Memory of the whole instance in MB: a multiple of 1024. It can only grow.
     #[schemars(range(min = 1024, max = 67_108_864))]
-    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("'memSize is in MB and must be a multiple of 1024: %d or %d, for example.'.format([self - self % 1024, self - self % 1024 + 1024])".into())))]
+    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("'memSize is in MB and must be a multiple of 1024: %d, for example.'.format([self < 1024 ? 1024 : self - self % 1024 + 1024])".into())))]
     pub mem_size: i64,
     /// The Secret of this namespace that has the cloud's key: secretId and secretKey, and for temporary credentials token.
     pub credentials_secret_ref: SecretRef,
@@ -80,6 +80,12 @@ impl RedisInstance {
         let end = asked.char_indices().nth(256).map_or(asked.len(), |(end, _)| end);
         asked.get(..end)
     }
+
+    /// Somebody has asked, by that annotation, for a look now, and for what waits to be tried again.
+    pub fn is_requested(&self) -> bool {
+        let handled = self.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
+        self.requested_at().is_some_and(|asked| handled != Some(asked))
+    }
 }
 
 /// What the operator may do.
@@ -102,6 +108,7 @@ pub struct RedisInstanceStatus {
     pub ready_generation: Option<i64>,
     /// Size that the cloud says the instance has, MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub mem_size: Option<i64>,
     /// State of the instance in the cloud: Initializing, InProcess, Running, Isolated, Unknown(n).
     #[serde(default, skip_serializing_if = "Option::is_none")]

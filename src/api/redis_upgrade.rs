@@ -4,10 +4,14 @@
 
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{CustomResource, KubeSchema, ResourceExt};
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+use kube::{CustomResource, CustomResourceExt, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
 use super::Failure;
 
@@ -58,11 +62,13 @@ pub struct RedisUpgradeSpec {
     #[schemars(length(max = 40), regex(pattern = r"^crs-[a-z0-9]+$"))]
     pub redis_id: String,
     /// Its region, as the RedisInstance has it.
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 40), regex(pattern = r"^[a-z]+(-[a-z0-9]+)*$"))]
     pub region: String,
     /// Size that the look before the order showed, MB.
+    #[schemars(range(min = 0))]
     pub from: i64,
     /// Size ordered, MB.
+    #[schemars(range(min = 1024, max = 67_108_864))]
     pub to: i64,
     /// Timestamp of the order: the Date of the look before it, by the cloud's clock.
     pub signed_at: Time,
@@ -74,15 +80,19 @@ pub struct RedisUpgradeSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceRef {
+    /// Its namespace.
     #[schemars(length(max = 63))]
     pub namespace: String,
+    /// Its name.
     #[schemars(length(max = 253))]
     pub name: String,
     /// namespace/name, for people.
     #[schemars(length(max = 320))]
     pub path: String,
+    /// Its uid: one made again under the same name is another.
     #[schemars(length(max = 64))]
     pub uid: String,
+    /// Generation of the spec that was acted on.
     pub generation: i64,
     /// The annotation crs.qcloud.com/requestedAt, if it had one: another text lets a refused order be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,4 +199,15 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
+}
+
+/// The definition. An entry without a status gets an empty one, so that it shows its phase, which is Written.
+pub fn redis_upgrade_crd() -> CustomResourceDefinition {
+    let mut crd = RedisUpgrade::crd();
+    let schemas =
+        crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for status in schemas.filter_map(|schema| schema.properties.as_mut()?.get_mut("status")) {
+        status.default = Some(JSON(json!({})));
+    }
+    crd
 }

@@ -11,6 +11,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Error;
 use crate::{
     act::Actor,
     balance::Balances,
@@ -139,7 +140,7 @@ fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-pub async fn run(args: RunArgs) -> Result<(), String> {
+pub async fn run(args: RunArgs) -> Result<(), Error> {
     init_logs(args.log_format);
     no_core_dumps();
     // kube and reqwest share this one; each on its own would bring another, and panic.
@@ -171,10 +172,11 @@ pub async fn run(args: RunArgs) -> Result<(), String> {
     let cloud: Arc<dyn Cloud> = match args.api {
         Api::V2 => Arc::new(
             V2::new(args.api_endpoint.as_deref(), rand::random, Timestamp::now)
-                .map_err(|error| format!("--api-endpoint: {error}"))?,
+                .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?,
         ),
     };
-    let limits = Limits::new(args.cloud_rate, rand::random).map_err(|error| format!("--cloud-rate: {error}"))?;
+    let limits =
+        Limits::new(args.cloud_rate, rand::random).map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?;
 
     let metrics = Arc::new(Metrics::default());
     let calls = Calls::new(cloud, limits, metrics.clone());
@@ -251,7 +253,7 @@ pub async fn run(args: RunArgs) -> Result<(), String> {
         tracing::warn!("some Events could not be sent");
     }
     match leader {
-        _ if lost.is_cancelled() => Err("the lease is lost".into()),
+        _ if lost.is_cancelled() => Err(Error::Failed("the lease is lost".into())),
         Some(leader) => {
             leader.release().await;
             Ok(())

@@ -187,7 +187,8 @@ fn said(error: Option<&Failure>) -> &str {
 
 /// Another order of this account was refused for its balance: this one waits, without a try of its own.
 fn balance_low(situation: &Situation<'_>) -> Option<Decision> {
-    let until = situation.balance_low_until.filter(|until| situation.now < *until && !situation.is_requested())?;
+    let until =
+        situation.balance_low_until.filter(|until| situation.now < *until && !situation.instance.is_requested())?;
     let message = "The account's balance is too low for an order. Top it up: then it goes on by itself.".to_owned();
     let error = situation.found(100_207, "AccountBalanceNotEnough", message.clone()).error;
     Some(Decision::rest(Verdict { error, ..Verdict::stalled("AccountBalanceNotEnough", message) }).again_after(until))

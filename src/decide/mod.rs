@@ -300,12 +300,6 @@ impl<'a> Situation<'a> {
         self.instance.spec.mode == crate::api::Mode::Observe
     }
 
-    /// Somebody has asked, by annotation, for what waits to be tried again.
-    pub fn is_requested(&self) -> bool {
-        let handled = self.instance.status.as_ref().and_then(|status| status.last_handled_requested_at.as_deref());
-        self.instance.requested_at().is_some_and(|asked| handled != Some(asked))
-    }
-
     /// It has been Ready at its present generation.
     fn was_ready(&self) -> bool {
         let ready = self.instance.status.as_ref().and_then(|status| status.ready_generation);

@@ -147,7 +147,7 @@ fn an_annotation_longer_than_what_the_book_keeps_is_handled_once() {
     let verdict = case.decide().verdict;
     case.instance.status =
         Some(crate::report::status(&case.instance, &case.entries, &case.seen, &verdict, true, case.now));
-    assert!(!case.situation().is_requested());
+    assert!(!case.instance.is_requested());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,23 +23,24 @@ pub static RUN_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
 
 /// A shell that lives until our end closes its stdin, and then kills what is still on its list: destructors don't run when a test
 /// process is killed or exits.
-static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+static REAPER: LazyLock<Mutex<process::Child>> = LazyLock::new(|| {
     let script = r#"trap '' INT TERM HUP
         declare -A pids; while read -r sign pid; do if [ $sign = + ]; then pids[$pid]=; else unset "pids[$pid]"; fi; done
         [ ${#pids[@]} = 0 ] || kill -KILL "${!pids[@]}""#;
-    let mut reaper = Command::new("bash")
+    let reaper = Command::new("bash")
         .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("bash starts");
-    Mutex::new(reaper.stdin.take().expect("stdin is piped"))
+    Mutex::new(reaper)
 });
 
 fn tell_reaper(sign: char, pid: u32) {
     let mut reaper = REAPER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let _ = writeln!(reaper, "{sign} {pid}");
+    let stdin = reaper.stdin.as_mut().expect("stdin is piped");
+    let _ = writeln!(stdin, "{sign} {pid}");
 }
 
 /// A process whose output goes to a file, which is shown when the test fails. Killed when dropped.
@@ -76,6 +77,10 @@ impl Child {
     /// Sends a signal, called as `kill` calls it.
     pub fn signal(&self, name: &str) {
         signal(&self.process.id().to_string(), name);
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("a child can be waited for").is_none()
     }
 
     /// Waits for its end.

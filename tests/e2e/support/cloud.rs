@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::children::Child;
 
 pub struct Simulator {
-    child: Child,
+    _child: Child,
     url: String,
     http: reqwest::Client,
 }
@@ -17,21 +18,12 @@ impl Simulator {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crs-operator"));
         command.args(["simulate", "--listen", "127.0.0.1:0"]).args(arguments);
         let (child, url) = Child::start_and_read_line(&format!("{name}-simulator"), &mut command);
-        Simulator { child, url, http: reqwest::Client::new() }
+        Simulator { _child: child, url, http: reqwest::Client::new() }
     }
 
     /// What `--api-endpoint` takes.
     pub fn url(&self) -> &str {
         &self.url
-    }
-
-    /// Stops answering, as a network that swallows everything does, until `thaw`.
-    pub fn freeze(&self) {
-        self.child.signal("STOP");
-    }
-
-    pub fn thaw(&self) {
-        self.child.signal("CONT");
     }
 
     pub async fn ledger(&self) -> Value {
@@ -52,22 +44,24 @@ impl Simulator {
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        let answer = self.http.get(format!("{}/_sim/{path}", self.base())).send().await.expect("the simulator answers");
+        let answer = self.http.get(format!("{}/_sim/{path}", self.url)).send().await.expect("the simulator answers");
         let body = answer.bytes().await.expect("a whole answer");
         serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body:?}"))
     }
 
     pub async fn put(&self, path: &str, body: Value) {
-        let request = self.http.put(format!("{}/_sim/{path}", self.base())).header("content-type", "application/json");
-        let answer = request.body(body.to_string()).send().await.expect("the simulator answers");
-        let status = answer.status();
-        assert!(status.is_success(), "PUT {path} {body}: {status} {}", answer.text().await.unwrap_or_default());
+        self.send(Method::PUT, path, body).await;
     }
 
-    /// Scheme, host and port, whether or not the URL goes on with the API's path.
-    fn base(&self) -> &str {
-        let host = self.url.find("://").map_or(0, |at| at + 3);
-        self.url[host..].find('/').map_or(&self.url, |slash| &self.url[..host + slash])
+    pub async fn post(&self, path: &str, body: Value) {
+        self.send(Method::POST, path, body).await;
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Value) {
+        let request = self.http.request(method, format!("{}/_sim/{path}", self.url)).body(body.to_string());
+        let answer = request.send().await.expect("the simulator answers");
+        let status = answer.status();
+        assert!(status.is_success(), "{path} {body}: {status} {}", answer.text().await.unwrap_or_default());
     }
 }
 

@@ -6,10 +6,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::children::{self, RUN_DIR};
@@ -30,13 +29,13 @@ pub struct Kubectl {
 
 impl Cluster {
     /// The one that the tests share. Everything in it is by namespace.
-    pub async fn shared() -> &'static Cluster {
-        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
-        SHARED.get_or_init(Cluster::start).await
+    pub async fn shared() -> Arc<Cluster> {
+        static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
+        SHARED.get_or_init(Cluster::start).await.clone()
     }
 
     /// One of one's own, for who takes it apart.
-    pub async fn start() -> Cluster {
+    pub async fn start() -> Arc<Cluster> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have done it
         let dir = RUN_DIR.join(format!("control-plane-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
@@ -52,13 +51,20 @@ impl Cluster {
         let mut ready = String::new();
         let stdout = process.stdout.as_mut().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("its output can be read");
-        assert!(ready.starts_with("ready "), "no control plane:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+        assert!(
+            ready.starts_with("ready "),
+            "no control plane:\n{}",
+            std::fs::read_to_string(&log).unwrap_or_default()
+        );
 
         let cluster = Cluster { process, dir };
         let crds = repository().join("crds");
-        cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await.expect("the CRDs are accepted");
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are served");
         cluster
+            .kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()])
+            .await
+            .expect("the CRDs are accepted");
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are served");
+        Arc::new(cluster)
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -110,15 +116,7 @@ impl Cluster {
         .expect("the wait for kubectl does not panic")
     }
 
-    /// The objects of a kind of ours in a namespace, as the API server has them.
-    pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
-        let api = Api::<DynamicObject>::namespaced_with(self.client().await, namespace, &resource);
-        let list = api.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("list {kind}: {error}"));
-        list.items.iter().map(|object| serde_json::to_value(object).expect("it came as JSON")).collect()
-    }
-
-    /// A client for this test: one must not outlive the runtime that it was made in.
+    /// A client for one test: it must not outlive the runtime that it was made in, and each test has its own.
     pub async fn client(&self) -> kube::Client {
         let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).expect("a kubeconfig");
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.expect("a config");

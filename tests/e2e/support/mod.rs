@@ -9,9 +9,9 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use cloud::Simulator;
-pub use cluster::{Cluster, Kubectl};
+pub use cluster::{Cluster, Kubectl, repository};
 pub use operator::Operator;
-pub use world::{KEY, SECRET_ID, World, instance, reason, stalled_with};
+pub use world::{KEY, KEYS, SECRET_ID, World, condition, instance, reason, secret, stalled_with};
 
 /// Longer than anything in these tests takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,16 +10,35 @@ use super::world::KEYS;
 pub struct Operator(Child);
 
 impl Operator {
-    /// Starts `crs-operator run`, with times that make a test take seconds.
+    /// Starts `crs-operator run`, with times that make a test take seconds. Those are set in the environment: an argument goes before.
     pub fn start(name: &str, kubeconfig: &Path, arguments: &[&str]) -> Operator {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crs-operator"));
         command
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,crs_operator=debug")
-            .args(["run", "--cloud-lag", "1s", "--request-lifetime", "3s", "--resync", "1s", "--cloud-rate", "0"])
-            .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
+            .env("NO_COLOR", "1")
+            .envs([("CLOUD_LAG", "1s"), ("REQUEST_LIFETIME", "3s"), ("RESYNC", "1s"), ("CLOUD_RATE", "0")].map(flag))
+            .envs([("METRICS_BIND_ADDRESS", "127.0.0.1:0"), ("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")].map(flag))
+            .arg("run")
             .args(arguments);
-        Operator(Child::start(&format!("{name}-operator"), &mut command))
+        Operator::start_as(name, &mut command)
+    }
+
+    /// Starts it as `command` says.
+    pub fn start_as(name: &str, command: &mut Command) -> Operator {
+        Operator(Child::start(&format!("{name}-operator"), command))
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.0.runs()
+    }
+
+    /// GET on its address for `health` or `metrics`, which it logs when it starts.
+    pub async fn http_get(&self, which: &str, path: &str) -> String {
+        let log = self.log();
+        let address = log.split_once(&format!("{which}=")).and_then(|(_, rest)| rest.split_whitespace().next());
+        let url = format!("http://{}{path}", address.expect("it logs its addresses"));
+        reqwest::get(url).await.expect("it answers").text().await.expect("a whole answer")
     }
 
     pub fn log(&self) -> String {
@@ -46,6 +65,10 @@ impl Operator {
     pub fn thaw(&self) {
         self.0.signal("CONT");
     }
+}
+
+fn flag((name, value): (&str, &'static str)) -> (String, &'static str) {
+    (format!("CRS_OPERATOR_{name}"), value)
 }
 
 impl Drop for Operator {

@@ -1,7 +1,10 @@
 //! What most tests need: namespaces of their own, a cloud of their own, and an operator for them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 
 use super::{Cluster, Kubectl, Operator, Simulator, wait_for};
@@ -12,7 +15,8 @@ pub const KEY: &str = "key-of-the-shop-nobody-may-see";
 pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
 
 pub struct World {
-    pub cluster: &'static Cluster,
+    pub cluster: Arc<Cluster>,
+    client: kube::Client,
     pub cloud: Simulator,
     pub namespace: String,
     pub book_namespace: String,
@@ -22,13 +26,21 @@ impl World {
     /// In a namespace called as the test, with a Secret `qcloud` that holds the key of the account whose instances
     /// `crs-00000001` to `crs-00000008` are, all at 1024 MB.
     pub async fn new(test: &str, simulator: &[&str]) -> World {
-        let cluster = Cluster::shared().await;
+        World::on(Cluster::shared().await, test, simulator).await
+    }
+
+    /// The same on a control plane of its own.
+    pub async fn on(cluster: Arc<Cluster>, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
-        let defaults = ["--key", &key, "--count", "8", "--timestamp-window", "3s", "--upgrade-time", "1s"];
-        let cloud = Simulator::start(test, &[&defaults, simulator].concat());
-        let world = World { cluster, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
+        let mut arguments = vec!["--key", &key, "--count", "8", "--timestamp-window", "3s"];
+        if !simulator.contains(&"--upgrade-time") {
+            arguments.extend(["--upgrade-time", "1s"]);
+        }
+        let cloud = Simulator::start(test, &[&arguments, simulator].concat());
+        let client = cluster.client().await;
+        let world = World { cluster, client, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
         for namespace in [&world.namespace, &world.book_namespace] {
-            cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
+            world.cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
         }
         world.apply(secret("qcloud", SECRET_ID, KEY)).await.expect("a Secret");
         world
@@ -36,7 +48,14 @@ impl World {
 
     /// An operator for this namespace. A test may start several.
     pub fn operator(&self, arguments: &[&str]) -> Operator {
-        let own = ["--api-endpoint", self.cloud.url(), "--namespace", &self.namespace, "--book-namespace", &self.book_namespace];
+        let own = [
+            "--api-endpoint",
+            self.cloud.url(),
+            "--namespace",
+            &self.namespace,
+            "--book-namespace",
+            &self.book_namespace,
+        ];
         Operator::start(&self.namespace, &self.cluster.kubeconfig(), &[&own, arguments].concat())
     }
 
@@ -49,9 +68,24 @@ impl World {
         self.cluster.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], &manifest.to_string()).await
     }
 
-    /// The RedisInstance as it is now.
+    /// The objects of a kind of ours in a namespace, once the API server answers.
+    pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let list = wait_for(&format!("a list of {kind}"), async || {
+            api.list(&ListParams::default()).await.map_err(|error| error.to_string())
+        })
+        .await;
+        list.items.iter().map(|object| serde_json::to_value(object).expect("it came as JSON")).collect()
+    }
+
+    /// The RedisInstance as it is now; null if there is none.
     pub async fn get(&self, name: &str) -> Value {
-        let all = self.cluster.list("RedisInstance", &self.namespace).await;
+        self.get_in(&self.namespace, name).await
+    }
+
+    pub async fn get_in(&self, namespace: &str, name: &str) -> Value {
+        let all = self.list("RedisInstance", namespace).await;
         all.into_iter().find(|instance| instance["metadata"]["name"] == name).unwrap_or(Value::Null)
     }
 
@@ -69,13 +103,37 @@ impl World {
         self.wait_until(name, "Ready", |instance| condition(instance, "Ready") == "True").await
     }
 
+    /// Ready, and the book's newest entry is closed too.
+    pub async fn wait_fulfilled(&self, name: &str) -> Value {
+        self.wait_until(name, "fulfilled", |instance| {
+            let upgrade = &instance["status"]["upgrade"];
+            condition(instance, "Ready") == "True"
+                && upgrade["phase"] == "Fulfilled"
+                && upgrade["to"] == instance["spec"]["memSize"]
+        })
+        .await
+    }
+
     pub async fn wait_stalled(&self, name: &str, why: &str) -> Value {
         self.wait_until(name, &format!("Stalled, {why}"), |instance| stalled_with(instance, why)).await
     }
 
+    /// The notes of the Events on a RedisInstance that have this reason.
+    pub async fn events(&self, name: &str, reason: &str) -> Vec<String> {
+        let api = Api::<Event>::namespaced(self.client.clone(), &self.namespace);
+        let events = api.list(&ListParams::default()).await.expect("a list of Events");
+        events
+            .items
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name))
+            .map(|event| event.note.unwrap_or_default())
+            .collect()
+    }
+
     /// The book's entries for one instance, in order.
     pub async fn book(&self, redis_id: &str) -> Vec<Value> {
-        let all = self.cluster.list("RedisUpgrade", &self.book_namespace).await;
+        let all = self.list("RedisUpgrade", &self.book_namespace).await;
         let numbered: BTreeMap<u64, Value> = all
             .into_iter()
             .filter(|entry| entry["spec"]["redisId"] == redis_id)
@@ -119,7 +177,9 @@ pub fn reason<'a>(instance: &'a Value, kind: &str) -> &'a str {
 
 /// Stalled, and so not Ready, with this reason.
 pub fn stalled_with(instance: &Value, why: &str) -> bool {
-    condition(instance, "Stalled") == "True" && condition(instance, "Ready") == "False" && reason(instance, "Stalled") == why
+    condition(instance, "Stalled") == "True"
+        && condition(instance, "Ready") == "False"
+        && reason(instance, "Stalled") == why
 }
 
 fn find_condition<'a>(instance: &'a Value, kind: &str) -> &'a Value {

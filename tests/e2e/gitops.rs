@@ -1,0 +1,99 @@
+//! The main job on real input: a folder as a GitOps repository holds it, each manifest ending as it deserves.
+
+use serde_json::{Value, json};
+
+use crate::support::{KEYS, World, condition, reason, repository, stalled_with, wait_for};
+
+enum Ends {
+    /// Ready with this reason.
+    Ready(&'static str),
+    /// Stalled with this reason and this number in lastError.
+    Stalled(&'static str, Option<i64>),
+}
+use Ends::{Ready, Stalled};
+
+/// redisId, from, to: an order that the ledger must have.
+type Order = (&'static str, i64, i64);
+
+/// namespace, name, how it ends, and what is ordered for it.
+const EXPECTED: [(&str, &str, Ends, Option<Order>); 16] = [
+    ("shop", "sessions", Ready("InSync"), Some(("crs-shop0001", 1024, 2048))),
+    ("shop", "catalog", Ready("InSync"), None),
+    ("shop", "ratings", Stalled("ReduceCapacityNotAllowed", Some(11057)), None),
+    ("shop", "search", Stalled("MemSizeNotInRange", Some(11063)), None),
+    ("shop", "carts", Ready("InSync"), Some(("crs-shop0005", 1024, 4096))),
+    ("shop", "carts-replica", Ready("Observed"), None),
+    ("bank", "ledger", Ready("InSync"), Some(("crs-bank0001", 2048, 8192))),
+    ("bank", "fraud", Stalled("InstanceStatusAbnormal", Some(10702)), None),
+    ("bank", "not-ours", Stalled("InstanceNotExists", Some(10701)), None),
+    ("lab", "experiment", Ready("InSync"), Some(("crs-bank0004", 2048, 4096))),
+    ("lab", "typo", Stalled("InstanceNotExists", Some(10701)), None),
+    ("lab", "no-secret", Stalled("CredentialsMissing", None), None),
+    ("lab", "half-a-secret", Stalled("CredentialsMissing", None), None),
+    ("lab", "binary-secret", Stalled("CredentialsMissing", None), None),
+    ("lab", "wrong-key", Stalled("AuthFailure", Some(4100)), None),
+    ("lab", "unknown-id", Stalled("AuthFailure", Some(4104)), None),
+];
+
+fn ends_as(instance: &Value, ends: &Ends) -> bool {
+    match ends {
+        Ready(why) => condition(instance, "Ready") == "True" && reason(instance, "Ready") == *why,
+        Stalled(why, code) => stalled_with(instance, why) && instance["status"]["lastError"]["code"] == json!(code),
+    }
+}
+
+#[tokio::test]
+async fn each_manifest_of_a_gitops_folder_ends_as_it_deserves() {
+    let bank = format!("AKIDbankbankbankbank:{}", KEYS[1]);
+    let instances = repository().join("tests/gitops-cloud.yaml");
+    let world = World::new("gitops", &["--key", &bank, "--instances", &instances.to_string_lossy()]).await;
+    let _operator = world.operator(&["--namespace", "shop", "--namespace", "bank", "--namespace", "lab"]);
+
+    let folder = repository().join("tests/gitops");
+    let said = world.cluster.kubectl(&["apply", "-R", "-f", &folder.to_string_lossy()]).await;
+    assert!(!said.ok, "three of the manifests are refused");
+    for refused in ["odd-size", "no-size", "misspelt-id"] {
+        assert!(said.stderr.contains(&format!("\"{refused}\" is invalid")), "{refused}: {}", said.stderr);
+        assert!(!said.stdout.contains(refused), "{}", said.stdout);
+    }
+
+    for (namespace, name, ends, _) in &EXPECTED {
+        wait_for(&format!("{namespace}/{name}"), async || {
+            let instance = world.get_in(namespace, name).await;
+            if ends_as(&instance, ends) { Ok(()) } else { Err(instance["status"].to_string()) }
+        })
+        .await;
+    }
+    // Two with one instance, applied at once: whoever is the owner, the other is told.
+    let owns = Ready("InSync");
+    let told = Stalled("DuplicateRedisId", None);
+    wait_for("one owner of crs-bank0003", async || {
+        let [rates, copy] = [world.get_in("bank", "rates").await, world.get_in("bank", "rates-copy").await];
+        let one_each =
+            ends_as(&rates, &owns) && ends_as(&copy, &told) || ends_as(&rates, &told) && ends_as(&copy, &owns);
+        if one_each { Ok(()) } else { Err(format!("{} {}", rates["status"], copy["status"])) }
+    })
+    .await;
+
+    let mut expected: Vec<_> = EXPECTED.iter().filter_map(|(.., order)| *order).collect();
+    expected.push(("crs-bank0003", 1024, 2048));
+    expected.sort_unstable();
+    let ledger = world.cloud.ledger().await;
+    let mut ordered: Vec<_> = ledger["orders"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|order| (order["redisId"].as_str().unwrap_or_default(), order["from"].as_i64(), order["to"].as_i64()))
+        .map(|(redis_id, from, to)| (redis_id, from.unwrap_or(0), to.unwrap_or(0)))
+        .collect();
+    ordered.sort_unstable();
+    assert_eq!(ordered, expected, "each once, and no other");
+
+    let again = world.cluster.kubectl(&["apply", "-R", "-f", &folder.to_string_lossy()]).await;
+    let changed: Vec<_> = again
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("redisinstance") && !line.ends_with(" unchanged"))
+        .collect();
+    assert!(changed.is_empty(), "applied again, nothing changes: {changed:?}");
+}

@@ -1,0 +1,115 @@
+//! The main job.
+
+use serde_json::json;
+
+use crate::support::{World, condition, instance, reason, wait_for};
+
+const ID: &str = "crs-00000001";
+
+#[tokio::test]
+async fn an_instance_grows_by_one_order_and_becomes_ready() {
+    let world = World::new("grows", &["--visible-after", "500ms"]).await;
+    let _operator = world.operator(&[]);
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+
+    let sessions = world.wait_fulfilled("sessions").await;
+    let orders = world.cloud.orders(ID).await;
+    let [(1024, 2048, deal)] = &orders[..] else { panic!("one order, not {orders:?}") };
+    let status = &sessions["status"];
+    assert_eq!(status["memSize"], 2048);
+    assert_eq!(status["instanceStatus"], "Running");
+    assert_eq!(status["dealId"], *deal);
+    assert_eq!(status["upgrade"]["name"], "crs-00000001-1");
+    assert_eq!(status["lastError"], json!(null));
+    assert_eq!(reason(&sessions, "Ready"), "InSync");
+    assert_eq!((condition(&sessions, "Reconciling"), condition(&sessions, "Stalled")), ("False", "False"));
+
+    let book = world.book(ID).await;
+    let [entry] = &book[..] else { panic!("one entry, not {book:#?}") };
+    assert_eq!(entry["metadata"]["name"], "crs-00000001-1");
+    assert_eq!(entry["metadata"]["labels"]["crs.qcloud.com/redis-id"], ID);
+    assert_eq!((&entry["spec"]["from"], &entry["spec"]["to"]), (&json!(1024), &json!(2048)));
+    assert_eq!(entry["spec"]["instanceRef"]["uid"], sessions["metadata"]["uid"]);
+    assert_eq!((&entry["status"]["phase"], &entry["status"]["dealId"]), (&json!("Fulfilled"), &json!(deal)));
+
+    let table = world.kubectl(&["get", "crs", "sessions"]).await.expect("a table");
+    let words: Vec<_> = table.split_whitespace().collect();
+    assert_eq!(words[..8], ["NAME", "REDIS", "ID", "DESIRED", "ACTUAL", "STATUS", "READY", "REASON"]);
+    assert_eq!(words[9..15], ["sessions", ID, "2048", "2048", "Running", "True"]);
+
+    for (event, says) in [("UpgradeWritten", "cut for seconds"), ("UpgradePlaced", deal), ("UpgradeFulfilled", deal)] {
+        let events = wait_for(event, async || {
+            let events = world.events("sessions", event).await;
+            if events.is_empty() { Err("none".into()) } else { Ok(events) }
+        })
+        .await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].contains(says), "{event} says {says}: {events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_spec_is_acted_on_at_once_and_not_at_the_next_resync() {
+    let world = World::new("at-once", &[]).await;
+    let _operator = world.operator(&["--resync", "1h", "--resync-active", "1s"]);
+    world.apply(instance("sessions", ID, 1024)).await.expect("a RedisInstance");
+    world.wait_ready("sessions").await;
+    world.apply(instance("sessions", ID, 3072)).await.expect("more memory");
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.orders(ID).await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_growths_are_two_orders_and_two_entries() {
+    let world = World::new("twice", &[]).await;
+    let _operator = world.operator(&[]);
+    for size in [2048, 4096] {
+        world.apply(instance("sessions", ID, size)).await.expect("a RedisInstance");
+        world.wait_fulfilled("sessions").await;
+    }
+    let sizes: Vec<_> = world.cloud.orders(ID).await.into_iter().map(|(from, to, _)| (from, to)).collect();
+    assert_eq!(sizes, [(1024, 2048), (2048, 4096)]);
+    assert_eq!(world.book(ID).await.len(), 2);
+}
+
+#[tokio::test]
+async fn observe_reports_the_gap_and_orders_nothing() {
+    let world = World::new("observe", &[]).await;
+    let _operator = world.operator(&[]);
+    let mut manifest = instance("sessions", ID, 2048);
+    manifest["spec"]["mode"] = json!("Observe");
+    world.apply(manifest).await.expect("a RedisInstance");
+    let sessions = world.wait_ready("sessions").await;
+    assert_eq!(reason(&sessions, "Ready"), "Observed");
+    assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+
+    world.apply(instance("sessions", ID, 2048)).await.expect("now enforce it");
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.orders(ID).await.len(), 1);
+}
+
+#[tokio::test]
+async fn when_nothing_changes_nothing_is_written_and_one_call_looks_at_all() {
+    let world = World::new("quiet", &[]).await;
+    let _operator = world.operator(&[]);
+    for n in 1..=8 {
+        world.apply(instance(&format!("cache-{n}"), &format!("crs-0000000{n}"), 1024)).await.expect("a RedisInstance");
+    }
+    for n in 1..=8 {
+        world.wait_ready(&format!("cache-{n}")).await;
+    }
+    let versions = async || -> Vec<_> {
+        let all = world.list("RedisInstance", &world.namespace).await;
+        all.iter().map(|instance| instance["metadata"]["resourceVersion"].clone()).collect()
+    };
+    let (before, calls) = (versions().await, world.cloud.calls("DescribeRedis").await);
+    let begun = std::time::Instant::now();
+    wait_for("five more looks", async || {
+        let now = world.cloud.calls("DescribeRedis").await;
+        if now >= calls + 5 { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
+    let resyncs = begun.elapsed().as_secs_f64();
+    assert_eq!(versions().await, before);
+    assert!(resyncs > 3.0, "five calls in {resyncs:.1} s with a resync of 1 s: that is more than one call for all");
+}

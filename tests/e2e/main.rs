@@ -1,0 +1,16 @@
+//! The operator's own binary against a real kube-apiserver and etcd and the simulated cloud. What it did is judged by the cloud's ledger
+//! and by what a person sees in the resources.
+//!
+//! One control plane serves all tests, each has its own namespaces, cloud and operator. `KUBEBUILDER_ASSETS` says where the servers are;
+//! without it `tools/assets` builds them. Logs are in `target/tmp/e2e/`.
+
+mod away;
+mod credentials;
+mod edits;
+mod faults;
+mod gitops;
+mod growth;
+mod manifests;
+mod money;
+mod process;
+mod support;

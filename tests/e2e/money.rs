@@ -1,0 +1,68 @@
+//! What the cloud won't sell, and what the account can't pay.
+
+use serde_json::json;
+
+use crate::support::{World, instance};
+
+const ID: &str = "crs-00000001";
+
+#[tokio::test]
+async fn a_size_that_is_not_sold_is_stalled_with_the_sizes_that_are() {
+    let world = World::new("not-sold", &[]).await;
+    let _operator = world.operator(&[]);
+    world.apply(instance("sessions", ID, 1_048_576)).await.expect("a RedisInstance");
+    let sessions = world.wait_stalled("sessions", "MemSizeNotInRange").await;
+    assert_eq!(sessions["status"]["lastError"]["code"], 11063);
+    assert!(
+        sessions["status"]["lastError"]["message"].as_str().is_some_and(|said| said.contains("1024 to 512000 MB")),
+        "{sessions}"
+    );
+
+    world.apply(instance("sessions", ID, 2048)).await.expect("a size that is sold");
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.orders(ID).await.len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_top_up_all_that_wait_go_on_by_themselves() {
+    let world = World::new("balance", &["--balance", "0"]).await;
+    let _operator = world.operator(&[]);
+    let ids: Vec<_> = (1..=4).map(|n| (format!("cache-{n}"), format!("crs-0000000{n}"))).collect();
+    for (name, id) in &ids {
+        world.apply(instance(name, id, 2048)).await.expect("a RedisInstance");
+    }
+    for (name, _) in &ids {
+        let waits = world.wait_stalled(name, "AccountBalanceNotEnough").await;
+        assert_eq!(waits["status"]["lastError"]["code"], 100_207);
+    }
+    world.cloud.put("balance", json!({"fen": 1_000_000})).await;
+    for (name, id) in &ids {
+        world.wait_fulfilled(name).await;
+        assert_eq!(world.cloud.orders(id).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_by_annotation_needs_not_wait_for_the_next_try() {
+    let world = World::new("asked", &["--balance", "0"]).await;
+    let _operator = world.operator(&["--cloud-lag", "10m"]); // the next try by itself would be in 10 minutes at the earliest
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.wait_stalled("sessions", "AccountBalanceNotEnough").await;
+    world.cloud.put("balance", json!({"fen": 1_000_000})).await;
+    world.kubectl(&["annotate", "crs", "sessions", "crs.qcloud.com/requestedAt=now"]).await.expect("an annotation");
+    let sessions = world.wait_fulfilled("sessions").await;
+    assert_eq!(sessions["status"]["lastHandledRequestedAt"], "now");
+    assert_eq!(world.cloud.orders(ID).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_cloud_fails_to_carry_out_is_told_and_tried_again() {
+    let world = World::new("deal-fails", &[]).await;
+    let _operator = world.operator(&[]);
+    world.cloud.put("faults", json!([{"action": "UpgradeRedis", "kind": "deal-fails", "times": 1}])).await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.wait_fulfilled("sessions").await;
+    let phases: Vec<_> = world.book(ID).await.iter().map(|entry| entry["status"]["phase"].clone()).collect();
+    assert_eq!(phases, ["Failed", "Fulfilled"]);
+    assert_eq!(world.cloud.orders(ID).await.len(), 2, "the first was paid and failed");
+}
