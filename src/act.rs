@@ -265,7 +265,8 @@ impl Actor {
             }
             _ if decide::is_plain_refusal(&error) => {
                 if let Some(10703 | 11063) = error.code {
-                    failure.message = format!("{} {}", failure.message, self.sizes_sold(caller, look).await);
+                    failure.message =
+                        format!("{} {}", decide::sentence(&failure.message), self.sizes_sold(caller, look).await);
                 }
                 Outcome::Refused { error: failure, at }
             }

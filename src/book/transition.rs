@@ -46,7 +46,9 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
             _ => None,
         },
         Outcome::Refused { error, at } => (phase == Phase::Written).then(|| {
-            let evidence = format!("The cloud refused the order at {at}: {} {}", error.code_desc, error.message);
+            let code = error.cloud_code.as_deref().unwrap_or_default();
+            let evidence =
+                format!("The cloud refused the order at {at}: {code} {}: {}", error.code_desc, error.message);
             settle(status, Phase::Refused, *at, evidence, Some(error.clone()))
         }),
         Outcome::NeverSent { error, at } => (phase == Phase::Written).then(|| {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::{
     Decision, Policy, Situation, Step, Verdict,
     codes::{self, Retry},
-    later,
+    later, sentence,
 };
 use crate::api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in};
 
@@ -114,7 +114,7 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
 
 /// The newest order was not sent, by our own decision: it is tried again, ever more seldom.
 fn not_sent(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
-    wait(policy, &in_a_row(situation, never_sent), look_at, Verdict::reconciling, "Ordering")
+    wait(policy, &in_a_row(situation, never_sent), look_at, "It", |message| Verdict::reconciling("Ordering", message))
 }
 
 /// The newest order was refused: is it time to try again?
@@ -124,13 +124,15 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
     let error = newest.outcome().error;
     let name = error.as_ref().map_or("Refused", |error| error.code_desc.as_str());
     let said = said(error.as_ref());
-    let wait = |verdict, reason| wait(policy, &refused, look_at, verdict, reason);
+    let wait = |what, verdict: fn(&str, String) -> Verdict, reason| {
+        wait(policy, &refused, look_at, what, |message| verdict(reason, message))
+    };
     let stalled =
         |reason, message| Some(Decision::rest(Verdict { error: error.clone(), ..Verdict::stalled(reason, message) }));
     match codes::retry(error.as_ref().and_then(|error| error.code)) {
-        Retry::WhenItRuns => wait(Verdict::reconciling, name).map(Decision::active),
-        Retry::WhenPaid => wait(Verdict::stalled, name),
-        Retry::Later => wait(Verdict::reconciling, "RateLimited"),
+        Retry::WhenItRuns => wait("It", Verdict::reconciling, name).map(Decision::active),
+        Retry::WhenPaid => wait("Top up the account: it", Verdict::stalled, name),
+        Retry::Later => wait("It", Verdict::reconciling, "RateLimited"),
         Retry::WithAnotherSecret if newest.spec.instance_ref.secret_version.as_deref() != situation.secret_version => {
             None
         }
@@ -154,8 +156,8 @@ fn wait(
     policy: &Policy,
     tried: &[&RedisUpgrade],
     look_at: Timestamp,
-    verdict: fn(&str, String) -> Verdict,
-    reason: &str,
+    what: &str,
+    verdict: impl Fn(String) -> Verdict,
 ) -> Option<Decision> {
     let (newest, before) = tried.split_first()?;
     let retry_after = later(settled_at(newest), policy.backoff(before.len()));
@@ -163,8 +165,8 @@ fn wait(
         return None;
     }
     let error = newest.outcome().error;
-    let message = format!("{} It is tried again after {retry_after}.", said(error.as_ref()));
-    Some(Decision::rest(Verdict { error, ..verdict(reason, message) }).again_after(retry_after))
+    let message = format!("{} {what} is tried again after {retry_after}.", said(error.as_ref()));
+    Some(Decision::rest(Verdict { error, ..verdict(message) }).again_after(retry_after))
 }
 
 /// The newest entries that are of this kind and were written for just this demand, newest first.
@@ -181,8 +183,8 @@ fn in_a_row<'a>(situation: &Situation<'a>, is_of_kind: fn(&RedisUpgrade) -> bool
 }
 
 /// What the cloud, or the operator, said of an order that was not accepted.
-fn said(error: Option<&Failure>) -> &str {
-    error.map_or("The order was refused.", |error| error.message.as_str())
+fn said(error: Option<&Failure>) -> String {
+    error.map_or_else(|| "The order was refused.".to_owned(), |error| sentence(&error.message))
 }
 
 /// Another order of this account was refused for its balance: this one waits, without a try of its own.

@@ -320,6 +320,12 @@ impl<'a> Situation<'a> {
     }
 }
 
+/// What the cloud said, with a full stop, so that more can be said after it.
+pub fn sentence(said: &str) -> String {
+    let said = said.trim_end();
+    if said.ends_with(['.', '!', '?', '…']) { said.to_owned() } else { format!("{said}.") }
+}
+
 /// The cloud's error as book and status have it.
 pub fn failure(error: &CloudError, action: &str, at: Timestamp) -> Failure {
     Failure {

@@ -3,7 +3,7 @@
 use super::{
     Decision, Health, LookError, LookFailure, Situation, Verdict,
     codes::{ReadTrouble, read_trouble},
-    failure,
+    failure, sentence,
 };
 
 pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision {
@@ -13,6 +13,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         }
         LookError::Cloud(error) => error,
     };
+    let said = sentence(&error.to_string());
     let told = |health, reason: &str, message: String| {
         let error = Some(failure(error, "DescribeRedis", situation.now));
         Decision::rest(Verdict { health, reason: reason.into(), message, error })
@@ -21,30 +22,30 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         ReadTrouble::Credentials => told(
             Health::Stalled,
             "AuthFailure",
-            format!("The cloud refuses the key of Secret {}: {error} Correct the Secret.", situation.secret()),
+            format!("The cloud refuses the key of Secret {}: {said} Correct the Secret.", situation.secret()),
         ),
-        ReadTrouble::Refused => told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {error}")),
+        ReadTrouble::Refused => told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {said}")),
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !look.lasting => {
             let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
             let is_work = never_seen || situation.has_new_work();
             let health = if is_work { Health::Reconciling } else { Health::AsBefore };
-            told(health, "CloudUnavailable", format!("The cloud could not be asked: {error} It is asked again."))
+            told(health, "CloudUnavailable", format!("The cloud could not be asked: {said} It is asked again."))
         }
         ReadTrouble::Clock => told(
             Health::Stalled,
             "ClockSkew",
             format!(
-                "The cloud refuses the time of our requests, though they follow its own: {error} Check --request-lifetime, and the cloud's clocks."
+                "The cloud refuses the time of our requests, though they follow its own: {said} Check --request-lifetime, and the cloud's clocks."
             ),
         ),
         ReadTrouble::Throttled => told(
             Health::Unknown,
             "RateLimited",
-            format!("The cloud asks us to slow down: {error} Lower --cloud-rate if it lasts."),
+            format!("The cloud asks us to slow down: {said} Lower --cloud-rate if it lasts."),
         ),
         ReadTrouble::Unavailable => {
-            told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {error} It is asked again."))
+            told(Health::Unknown, "CloudUnavailable", format!("The cloud can't be asked: {said} It is asked again."))
         }
     }
 }
