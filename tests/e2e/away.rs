@@ -1,8 +1,8 @@
-//! The API server or etcd is away for a while.
+//! The API server or etcd is away for a while, or holds what it should not. Each test has a control plane of its own.
 
 use serde_json::json;
 
-use crate::support::{Cluster, World, instance, reason};
+use crate::support::{Cluster, World, instance, reason, wait_for};
 
 #[tokio::test]
 async fn api_server_or_etcd_away_in_the_middle_of_an_upgrade() {
@@ -15,7 +15,7 @@ async fn api_server_or_etcd_away_in_the_middle_of_an_upgrade() {
         world.wait_until("sessions", "Upgrading", |sessions| reason(sessions, "Reconciling") == "Upgrading").await;
         cluster.take_away(server);
         let looks = world.cloud.calls("DescribeRedis").await;
-        crate::support::wait_for("the upgrade's end in the cloud", async || {
+        wait_for("the upgrade's end in the cloud", async || {
             let seen = world.cloud.get(&format!("instances/{id}")).await;
             if seen["memSize"] == 2048 { Ok(()) } else { Err(format!("{seen}, {looks} looks so far")) }
         })
@@ -34,12 +34,15 @@ async fn an_api_server_that_hangs_while_an_order_comes_back() {
     let _operator = world.operator(&[]);
     world.cloud.put("faults", json!([{"action": "UpgradeRedis", "kind": "delay", "ms": 1500, "times": 1}])).await;
     world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
-    crate::support::wait_for("the order", async || {
-        if world.cloud.calls("UpgradeRedis").await > 0 { Ok(()) } else { Err("none".into()) }
-    })
+    wait_for(
+        "the order",
+        async || {
+            if world.cloud.calls("UpgradeRedis").await > 0 { Ok(()) } else { Err("none".into()) }
+        },
+    )
     .await;
     cluster.signal("kube-apiserver", "STOP");
-    crate::support::wait_for("the upgrade's end in the cloud", async || {
+    wait_for("the upgrade's end in the cloud", async || {
         let seen = world.cloud.get("instances/crs-00000001").await;
         if seen["memSize"] == 2048 { Ok(()) } else { Err(seen.to_string()) }
     })
@@ -48,4 +51,46 @@ async fn an_api_server_that_hangs_while_an_order_comes_back() {
     world.wait_fulfilled("sessions").await;
     assert_eq!(world.cloud.orders("crs-00000001").await.len(), 1);
     assert_eq!(world.book("crs-00000001").await.len(), 1);
+}
+
+#[tokio::test]
+async fn started_while_the_api_server_is_away_it_waits_and_works() {
+    let cluster = Cluster::start().await;
+    let world = World::on(cluster.clone(), "api-late", &[]).await;
+    world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
+    cluster.take_away("kube-apiserver");
+    let mut operator = world.operator(&[]);
+    wait_for("a word about that", async || {
+        let log = operator.log();
+        if log.contains("WARN") || !operator.runs() { Ok(()) } else { Err(log) }
+    })
+    .await;
+    cluster.bring_back("kube-apiserver");
+    world.wait_fulfilled("sessions").await;
+    assert!(operator.runs(), "without a restart:\n{}", operator.log());
+}
+
+#[tokio::test]
+async fn one_object_that_can_not_be_read_holds_up_no_other() {
+    let cluster = Cluster::start().await;
+    let world = World::on(cluster.clone(), "unreadable", &[]).await;
+    let anything = json!([{
+        "op": "replace",
+        "path": "/spec/versions/0/schema/openAPIV3Schema",
+        "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    }]);
+    let crd = ["patch", "crd", "redisinstances.crs.qcloud.com", "--type=json", "-p", &anything.to_string()];
+    world.kubectl(&crd).await.expect("an API server that takes anything");
+    wait_for("an object that can't be read", async || {
+        let mut garbage = instance("garbage", "crs-00000002", 2048);
+        garbage["spec"]["memSize"] = json!("lots");
+        let said = world.apply(garbage).await;
+        if said.ok { Ok(()) } else { Err(said.stderr) }
+    })
+    .await;
+    let operator = world.operator(&[]);
+    world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
+    world.wait_fulfilled("sessions").await;
+    assert!(operator.log().contains("garbage"), "it is reported:\n{}", operator.log());
+    assert_eq!(world.cloud.ledger().await["orders"].as_array().map(Vec::len), Some(1));
 }

@@ -94,7 +94,12 @@ async fn a_cloud_that_can_not_be_asked_makes_ready_unknown_and_comes_back() {
     let _operator = world.operator(&[]);
     world.apply(instance("sessions", ID, 1024)).await.expect("a RedisInstance");
     world.wait_ready("sessions").await;
-    for fault in [json!({"kind": "http-500"}), json!({"kind": "html"}), json!({"kind": "truncated"})] {
+    for fault in [
+        json!({"kind": "http-500"}),
+        json!({"kind": "html"}),
+        json!({"kind": "truncated"}),
+        json!({"kind": "oversized"}),
+    ] {
         world.cloud.put("faults", json!([fault])).await;
         world.wait_until("sessions", "unknown", |sessions| reason(sessions, "Ready") == "CloudUnavailable").await;
         world.cloud.put("faults", json!([])).await;

@@ -12,11 +12,11 @@ enum Ends {
 }
 use Ends::{Ready, Stalled};
 
-/// redisId, from, to: an order that the ledger must have.
+/// redisId, from, to.
 type Order = (&'static str, i64, i64);
 
-/// namespace, name, how it ends, and what is ordered for it.
-const EXPECTED: [(&str, &str, Ends, Option<Order>); 16] = [
+/// namespace, name, how it ends, and the order that the ledger must have for it.
+const EXPECTED: [(&str, &str, Ends, Option<Order>); 17] = [
     ("shop", "sessions", Ready("InSync"), Some(("crs-shop0001", 1024, 2048))),
     ("shop", "catalog", Ready("InSync"), None),
     ("shop", "ratings", Stalled("ReduceCapacityNotAllowed", Some(11057)), None),
@@ -28,6 +28,7 @@ const EXPECTED: [(&str, &str, Ends, Option<Order>); 16] = [
     ("bank", "not-ours", Stalled("InstanceNotExists", Some(10701)), None),
     ("lab", "experiment", Ready("InSync"), Some(("crs-bank0004", 2048, 4096))),
     ("lab", "typo", Stalled("InstanceNotExists", Some(10701)), None),
+    ("lab", "nowhere", Stalled("InvalidParameter", Some(4000)), None),
     ("lab", "no-secret", Stalled("CredentialsMissing", None), None),
     ("lab", "half-a-secret", Stalled("CredentialsMissing", None), None),
     ("lab", "binary-secret", Stalled("CredentialsMissing", None), None),

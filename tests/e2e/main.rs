@@ -10,7 +10,6 @@ mod edits;
 mod faults;
 mod gitops;
 mod growth;
-mod manifests;
 mod money;
 mod process;
 mod support;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OnceCell;
 
 use super::children::{self, RUN_DIR};
+use super::wait_for;
 
 /// A control plane with the CRDs installed. Ends with this process, or when dropped.
 pub struct Cluster {
@@ -63,7 +64,17 @@ impl Cluster {
             .kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()])
             .await
             .expect("the CRDs are accepted");
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are served");
+        cluster
+            .kubectl(&["wait", "--for=condition=Established", "crd", "--all"])
+            .await
+            .expect("the CRDs are established");
+        // They are discovered a moment later; until then kubectl would remember that there are none.
+        wait_for("the CRDs to be discovered", async || {
+            let served =
+                cluster.kubectl(&["api-resources", "--cached=false", "--api-group=crs.qcloud.com", "-o", "name"]).await;
+            if served.stdout.lines().count() == 2 { Ok(()) } else { Err(format!("{served:?}")) }
+        })
+        .await;
         Arc::new(cluster)
     }
 
@@ -95,6 +106,7 @@ impl Cluster {
     pub async fn kubectl_with(&self, arguments: &[&str], stdin: &str) -> Kubectl {
         let mut command = Command::new("kubectl");
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).env("PATH", path_with_assets());
+        command.env("KUBECACHEDIR", self.dir.join("kubectl")); // an earlier API server on this port knew other resources
         let stdin = stdin.to_owned();
         tokio::task::spawn_blocking(move || {
             let mut child = command
