@@ -2,6 +2,7 @@
 //! user sees it.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -99,6 +100,15 @@ fn crds_holds_what_the_program_prints() {
 fn the_charts_copy_and_deploy_are_what_gets_generated() {
     let check = Command::new(repository().join("tools/generate-deploy")).arg("--check").output().expect("it starts");
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
+fn the_api_reference_is_what_gets_generated() {
+    // `cargo test` builds the examples, beside the binaries.
+    let built = Path::new(env!("CARGO_BIN_EXE_crs-operator")).with_file_name("examples").join("api_reference");
+    let printed = Command::new(built).current_dir(repository()).output().expect("the example runs");
+    let committed = fs::read_to_string(repository().join("docs/api.md")).expect("docs/api.md");
+    assert!(String::from_utf8_lossy(&printed.stdout) == committed, "docs/api.md is stale: run `make generate`");
 }
 
 #[tokio::test]
