@@ -143,10 +143,10 @@ async fn of_two_with_one_instance_the_older_owns_it_until_it_goes() {
     world.apply(instance("first", ID, 1024)).await.expect("a RedisInstance");
     world.wait_ready("first").await;
     world.kubectl(&["wait", "crs/first", "--for=jsonpath={.status.memSize}=1024"]).await.expect("seen");
-    // Another second: creationTimestamps are whole ones.
+    // Another second: creationTimestamps are whole ones. Within the same one the lowest uid owns, so until then it must want no growth.
     let created = world.get("first").await["metadata"]["creationTimestamp"].clone();
     wait_for("the next second", async || {
-        world.apply(instance("second", ID, 2048)).await.expect("a RedisInstance");
+        world.apply(instance("second", ID, 1024)).await.expect("a RedisInstance");
         let second = world.get("second").await["metadata"]["creationTimestamp"].clone();
         if second != created {
             return Ok(());
@@ -155,6 +155,7 @@ async fn of_two_with_one_instance_the_older_owns_it_until_it_goes() {
         Err(second.to_string())
     })
     .await;
+    world.apply(instance("second", ID, 2048)).await.expect("a change");
     let second = world.wait_stalled("second", "DuplicateRedisId").await;
     assert!(second.to_string().contains("duplicate/first"), "it names the owner: {second}");
     assert!(!stalled_with(&world.get("first").await, "DuplicateRedisId"));
