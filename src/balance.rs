@@ -20,6 +20,8 @@ const CAP: Duration = Duration::from_secs(900);
 struct Low {
     /// The next probe.
     until: Instant,
+    /// One is under way.
+    probing: bool,
     times: u32,
     /// Who waits, in order of arrival.
     waiting: Vec<Object>,
@@ -43,6 +45,7 @@ impl Balances {
         let now = Instant::now();
         if low.until <= now {
             low.until = now + PROBE;
+            low.probing = true;
             return None;
         }
         if !low.waiting.contains(object) {
@@ -51,13 +54,19 @@ impl Balances {
         Some(low.until)
     }
 
-    /// An order was refused for the balance.
+    /// An order was refused for the balance. Of several that were under way at once only the first one says something new.
     pub fn refused(&self, account: &Account) {
-        let mut low = self.lock();
-        let low =
-            low.entry(account.clone()).or_insert_with(|| Low { until: Instant::now(), times: 0, waiting: Vec::new() });
-        low.until = Instant::now() + self.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
-        low.times += 1;
+        let mut all = self.lock();
+        let now = Instant::now();
+        // Keys come and go; an account of which nothing was heard for so long is asked afresh.
+        all.retain(|_, low| now < low.until + 2 * CAP);
+        let new = || Low { until: now, probing: true, times: 0, waiting: Vec::new() };
+        let low = all.entry(account.clone()).or_insert_with(new);
+        if low.probing || low.until <= now {
+            low.until = now + self.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
+            low.times += 1;
+            low.probing = false;
+        }
     }
 
     /// An order came through, or was refused for another reason: returns those who wait, in order.
@@ -79,9 +88,36 @@ mod tests {
     use crate::cloud::{Caller, Credentials};
 
     #[tokio::test(start_paused = true)]
-    async fn one_probe_for_each_account_then_all_in_order() {
+    async fn refusals_of_orders_that_were_under_way_at_once_count_as_one() {
+        let account = account();
+        let balances = Balances::new(Duration::from_secs(60));
+        let object = Object::new("first").within("shop");
+        (0..32).for_each(|_| balances.refused(&account));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(balances.closed_until(&account, &object), None, "the probe, after the first wait");
+        (0..32).for_each(|_| balances.refused(&account));
+        tokio::time::advance(Duration::from_secs(121)).await;
+        assert_eq!(balances.closed_until(&account, &object), None, "the next, after the second wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_of_which_nothing_is_heard_are_forgotten() {
+        let balances = Balances::new(Duration::from_secs(60));
+        balances.refused(&account());
+        tokio::time::advance(3 * CAP).await;
+        let other = Credentials { secret_id: "AKID2".into(), secret_key: SecretString::from("key"), token: None };
+        balances.refused(&Caller::new(other, "gz".into()).account);
+        assert_eq!(balances.lock().len(), 1);
+    }
+
+    fn account() -> Account {
         let key = Credentials { secret_id: "AKID1".into(), secret_key: SecretString::from("key"), token: None };
-        let account = Caller::new(key, "gz".into()).account;
+        Caller::new(key, "gz".into()).account
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_for_each_account_then_all_in_order() {
+        let account = account();
         let (first, second) = (Object::new("first").within("shop"), Object::new("second").within("shop"));
         let balances = Balances::new(Duration::from_secs(60));
         assert_eq!(balances.closed_until(&account, &first), None, "a good balance stops nobody");

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use kube::runtime::reflector::ObjectRef;
 use tokio::{
     sync::Notify,
@@ -29,12 +30,14 @@ type Key = (Account, String);
 const GATHER: Duration = Duration::from_millis(20);
 /// So many that the list doesn't show are asked for by themselves in one round.
 const ASKED_A_ROUND: usize = 50;
-/// One that isn't there is asked for by itself ever more seldom, down to this.
+/// One that isn't there is asked for by itself ever more seldom, down to this. (One that is there and not listed: as often as the list is read.)
 const ASK_AT_LEAST: Duration = Duration::from_secs(600);
 /// A key that is refused is tried again after this time at most.
 const NEW_KEY: Duration = Duration::from_secs(30);
 /// A list of more pages than this is not believed.
 const PAGES: usize = 10_000;
+/// A look of its own may be this much later than a page of the list that was under way. More than that, and its Date was wrong.
+const ROUND_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 /// A failure lasts when it has lasted for so many resyncs.
 const LASTING: u32 = 3;
 
@@ -126,6 +129,7 @@ impl Observer {
             && row.active != active
         {
             row.active = active;
+            row.ask_at = row.ask_at.min(Instant::now() + self.shared.policy.active);
             reader.changed.notify_one();
         }
     }
@@ -224,11 +228,12 @@ impl Reader {
             let for_a_key = state.trouble.as_ref().is_some_and(LookFailure::is_final);
             return Some(began + if for_a_key { wait.min(NEW_KEY) } else { wait });
         }
-        let some = |test: fn(&Row) -> bool| state.rows.values().any(test);
+        let now = Instant::now();
+        let some = |test: &dyn Fn(&Row) -> bool| state.rows.values().any(test);
         Some(match () {
-            () if some(|row| row.seen == Seen::NotYet && !row.missing) => Instant::now() + GATHER,
-            () if some(|row| row.missing && row.ask_wait.is_zero()) => Instant::now() + GATHER,
-            () if some(|row| row.active) => began + policy.active.min(policy.resync),
+            () if some(&|row| row.seen == Seen::NotYet && !row.missing) => now + GATHER,
+            () if some(&|row| row.missing && row.ask_wait.is_zero() && row.ask_at <= now) => now + GATHER,
+            () if some(&|row| row.active) => began + policy.active.min(policy.resync),
             () => began + policy.resync,
         })
     }
@@ -319,19 +324,20 @@ impl Reader {
     async fn ask_for_missing(&self, shared: &Shared) {
         let now = Instant::now();
         let due: Vec<_> = {
-            let mut state = lock(&self.state);
+            let state = lock(&self.state);
             if state.trouble.is_some() {
                 return;
             }
-            let missing = state.rows.iter_mut().filter(|(_, row)| row.missing && row.ask_at <= now);
-            missing.take(ASKED_A_ROUND).map(|(redis_id, _)| redis_id.clone()).collect()
+            let missing = state.rows.iter().filter(|(_, row)| row.missing && row.ask_at <= now);
+            let mut due: Vec<_> = missing.map(|(redis_id, row)| (row.ask_at, redis_id.clone())).collect();
+            due.sort();
+            due.truncate(ASKED_A_ROUND);
+            due
         };
-        for redis_id in due {
+        for (_, redis_id) in due {
             let found = patiently(|| shared.calls.find(&self.caller, &redis_id)).await;
             let mut state = lock(&self.state);
             let Some(row) = state.rows.get_mut(&redis_id) else { continue };
-            row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, ASK_AT_LEAST.max(shared.policy.active));
-            row.ask_at = Instant::now() + row.ask_wait;
             let seen = match found {
                 Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
                 Ok(Dated { value: None, at }) => Seen::Absent(at),
@@ -348,6 +354,13 @@ impl Reader {
                 shared.wakes.wake(row.watchers.keys().cloned());
             }
             row.seen = seen;
+            let longest = match row.seen {
+                _ if row.active => shared.policy.active,
+                Seen::Instance(_) => shared.policy.resync,
+                _ => ASK_AT_LEAST,
+            };
+            row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, longest.max(shared.policy.active));
+            row.ask_at = Instant::now() + row.ask_wait;
         }
     }
 }
@@ -359,12 +372,16 @@ impl State {
 }
 
 impl Row {
-    /// Takes what a list shows; true if that is news. What was seen at the same second or later stays.
+    /// Takes what a list shows; true if that is news. What was seen at the same second or a little later stays.
     fn take(&mut self, seen: Dated<Instance>) -> bool {
         self.ask_wait = Duration::ZERO;
+        self.ask_at = Instant::now();
         self.failing_since = None;
-        if matches!(&self.seen, Seen::Instance(before) if before.at >= seen.at) {
-            return false;
+        if let Seen::Instance(before) = &self.seen {
+            let later = before.at.duration_since(seen.at);
+            if !later.is_negative() && later <= ROUND_AT_MOST {
+                return false;
+            }
         }
         let seen = Seen::Instance(seen);
         let news = !same_sight(&self.seen, &seen);
@@ -401,4 +418,76 @@ async fn patiently<T, F: Future<Output = Result<T, Trouble>>>(call: impl Fn() ->
 /// A panic elsewhere leaves at worst a row that the next round sets right.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::InstanceState;
+
+    const POLICY: Policy = Policy {
+        lag: SignedDuration::from_secs(60),
+        lifetime: SignedDuration::from_secs(330),
+        resync: Duration::from_secs(60),
+        active: Duration::from_secs(5),
+    };
+
+    fn seen(size: i64, second: i64) -> Dated<Instance> {
+        let (zone_id, type_id) = (None, None);
+        let value = Instance { redis_id: "crs-1".into(), state: InstanceState::Running, size, zone_id, type_id };
+        Dated { value, at: jiff::Timestamp::from_second(second).unwrap() }
+    }
+
+    fn listed(seen: Option<Dated<Instance>>) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
+        Ok(seen.map(|seen| ("crs-1".to_owned(), seen)).into_iter().collect())
+    }
+
+    /// Someone watches crs-1.
+    fn reader() -> Reader {
+        let secret_key = "key".to_owned().into();
+        let credentials = crate::cloud::Credentials { secret_id: "AKID1".into(), secret_key, token: None };
+        let caller = Caller::new(credentials, "gz".into());
+        let reader = Reader { key: key(&caller), caller, state: Mutex::default(), changed: Notify::new() };
+        reader.watch(&Object::new("sessions").within("shop"), "qcloud", "crs-1");
+        reader
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried() {
+        let reader = reader();
+        // Long missing, so that it is asked for seldom; then it comes, and goes.
+        reader.take(&POLICY, listed(None));
+        {
+            let mut state = lock(&reader.state);
+            let row = state.rows.get_mut("crs-1").unwrap();
+            (row.ask_wait, row.ask_at) = (ASK_AT_LEAST, Instant::now() + ASK_AT_LEAST);
+        }
+        reader.take(&POLICY, listed(Some(seen(1024, 100))));
+        reader.take(&POLICY, listed(None));
+        let began = Instant::now();
+        assert!(lock(&reader.state).rows["crs-1"].ask_at <= began, "it is due to be asked for");
+        assert_eq!(reader.next_round(&POLICY, began), Some(began + GATHER), "soon");
+        // Whoever can't be asked for now doesn't hurry the next round: that would list without end.
+        lock(&reader.state).rows.get_mut("crs-1").unwrap().ask_at = began + ASK_AT_LEAST;
+        assert_eq!(reader.next_round(&POLICY, began), Some(began + POLICY.resync));
+    }
+
+    #[tokio::test]
+    async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earlier_is() {
+        let reader = reader();
+        let size = || match &lock(&reader.state).rows["crs-1"].seen {
+            Seen::Instance(seen) => seen.value.size,
+            other => panic!("{other:?}"),
+        };
+        for (listed_size, second, expected) in
+            [(1024, 1000, 1024), (2048, 1000, 1024), (2048, 970, 1024), (2048, 1001, 2048)]
+        {
+            reader.take(&POLICY, listed(Some(seen(listed_size, second))));
+            assert_eq!(size(), expected, "{listed_size} MB at {second}");
+        }
+        // A Date that was three hours ahead must not hide the news of three hours.
+        reader.take(&POLICY, listed(Some(seen(2048, 1002 + 3 * 3600))));
+        reader.take(&POLICY, listed(Some(seen(4096, 1003))));
+        assert_eq!(size(), 4096);
+    }
 }
