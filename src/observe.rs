@@ -199,7 +199,7 @@ impl Reader {
             let began = Instant::now();
             self.wake_those_with_other_keys(&shared).await;
             let listed = self.list(&shared).await;
-            let woken = self.take(&shared.policy, listed);
+            let woken = self.take(&shared.policy, began, listed);
             shared.wakes.wake(woken);
             self.ask_for_missing(&shared).await;
             while let Some(due) = self.next_round(&shared.policy, began) {
@@ -287,13 +287,18 @@ impl Reader {
     }
 
     /// Takes a round's list. Returns those whom it changes something for.
-    fn take(&self, policy: &Policy, listed: Result<HashMap<String, Dated<Instance>>, CloudError>) -> Vec<Object> {
+    fn take(
+        &self,
+        policy: &Policy,
+        began: Instant,
+        listed: Result<HashMap<String, Dated<Instance>>, CloudError>,
+    ) -> Vec<Object> {
         let mut state = lock(&self.state);
         let mut listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 state.failures += 1;
-                let since = *state.failing_since.get_or_insert_with(Instant::now);
+                let since = *state.failing_since.get_or_insert(began);
                 let lasting = since.elapsed() >= policy.resync * LASTING;
                 tracing::warn!(region = self.caller.region, %error, failures = state.failures, "the cloud's list could not be read");
                 let news = state.trouble.as_ref().is_none_or(|before| {
@@ -456,14 +461,14 @@ mod tests {
     async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried() {
         let reader = reader();
         // Long missing, so that it is asked for seldom; then it comes, and goes.
-        reader.take(&POLICY, listed(None));
+        reader.take(&POLICY, Instant::now(), listed(None));
         {
             let mut state = lock(&reader.state);
             let row = state.rows.get_mut("crs-1").unwrap();
             (row.ask_wait, row.ask_at) = (ASK_AT_LEAST, Instant::now() + ASK_AT_LEAST);
         }
-        reader.take(&POLICY, listed(Some(seen(1024, 100))));
-        reader.take(&POLICY, listed(None));
+        reader.take(&POLICY, Instant::now(), listed(Some(seen(1024, 100))));
+        reader.take(&POLICY, Instant::now(), listed(None));
         let began = Instant::now();
         assert!(lock(&reader.state).rows["crs-1"].ask_at <= began, "it is due to be asked for");
         assert_eq!(reader.next_round(&POLICY, began), Some(began + GATHER), "soon");
@@ -482,12 +487,12 @@ mod tests {
         for (listed_size, second, expected) in
             [(1024, 1000, 1024), (2048, 1000, 1024), (2048, 970, 1024), (2048, 1001, 2048)]
         {
-            reader.take(&POLICY, listed(Some(seen(listed_size, second))));
+            reader.take(&POLICY, Instant::now(), listed(Some(seen(listed_size, second))));
             assert_eq!(size(), expected, "{listed_size} MB at {second}");
         }
         // A Date that was three hours ahead must not hide the news of three hours.
-        reader.take(&POLICY, listed(Some(seen(2048, 1002 + 3 * 3600))));
-        reader.take(&POLICY, listed(Some(seen(4096, 1003))));
+        reader.take(&POLICY, Instant::now(), listed(Some(seen(2048, 1002 + 3 * 3600))));
+        reader.take(&POLICY, Instant::now(), listed(Some(seen(4096, 1003))));
         assert_eq!(size(), 4096);
     }
 }

@@ -47,7 +47,7 @@ Every flag can come from the environment: --cloud-lag from CRS_OPERATOR_CLOUD_LA
 
 /// Run the operator
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct RunArgs {
     /// Generation of the cloud's API
     #[arg(long, value_enum, default_value = "v2", env = "CRS_OPERATOR_API")]

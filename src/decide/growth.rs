@@ -131,7 +131,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
         |reason, message| Some(Decision::rest(Verdict { error: error.clone(), ..Verdict::stalled(reason, message) }));
     match codes::retry(error.as_ref().and_then(|error| error.code)) {
         Retry::WhenItRuns => wait("It", Verdict::reconciling, name).map(Decision::active),
-        Retry::WhenPaid => wait("Top up the account: it", Verdict::stalled, name),
+        Retry::WhenPaid => wait("Top up the account: it", Verdict::stalled, "AccountBalanceNotEnough"),
         Retry::Later => wait("It", Verdict::reconciling, "RateLimited"),
         Retry::WithAnotherSecret if newest.spec.instance_ref.secret_version.as_deref() != situation.secret_version => {
             None
