@@ -167,8 +167,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
         resync: args.resync,
         active: args.resync_active.min(args.resync),
     };
-    let namespaces: Vec<Option<String>> =
-        if args.namespaces.is_empty() { vec![None] } else { args.namespaces.iter().cloned().map(Some).collect() };
+    let namespaces = watched(args.namespaces);
     let cloud: Arc<dyn Cloud> = match args.api {
         Api::V2 => Arc::new(
             V2::new(args.api_endpoint.as_deref(), rand::random, Timestamp::now)
@@ -185,6 +184,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
     let cache = Cache::default();
     let actor = Actor {
+        client: client.clone(),
         book: Book::new(client.clone(), &book_namespace, cache.clone()),
         calls,
         policy,
@@ -262,6 +262,14 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     }
 }
 
+/// Each namespace once, `None` for all. An empty name, as an empty variable gives it, is none.
+fn watched(mut named: Vec<String>) -> Vec<Option<String>> {
+    named.retain(|namespace| !namespace.is_empty());
+    named.sort();
+    named.dedup();
+    if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
+}
+
 /// The first signal ends the work in order, the second at once.
 fn stop_on_signals(stopping: CancellationToken) -> Result<(), String> {
     let signals = || Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
@@ -304,4 +312,17 @@ fn identity() -> String {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_is_watched_once_and_no_name_means_all() {
+        let watched = |names: &[&str]| watched(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(watched(&[]), [None]);
+        assert_eq!(watched(&[""]), [None]);
+        assert_eq!(watched(&["shop", "bank", "shop", ""]), [Some("bank".into()), Some("shop".into())]);
+    }
 }

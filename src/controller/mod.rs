@@ -122,7 +122,12 @@ impl Operator {
 
     fn appeared(&self, instance: &RedisInstance) {
         let object = ObjectRef::from_obj(instance);
-        self.known().entry(object).or_default().redis_id.clone_from(&instance.spec.redis_id);
+        let redis_id = &instance.spec.redis_id;
+        let before = std::mem::replace(&mut self.known().entry(object.clone()).or_default().redis_id, redis_id.clone());
+        if before != *redis_id {
+            // Made again under its name, for another instance, while nobody watched.
+            self.wakes.wake(self.claims.remove(&before, &object));
+        }
         self.wakes.wake(self.claims.insert(instance));
     }
 
@@ -152,5 +157,72 @@ impl Operator {
     fn known(&self) -> MutexGuard<'_, HashMap<Object, Known>> {
         // A panic elsewhere leaves at worst a count that is off by one.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::{SignedDuration, Timestamp};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::{
+        api::testing,
+        balance::Balances,
+        book::Book,
+        calls::Calls,
+        cloud::{limits::Limits, v2::V2},
+        decide::Policy,
+    };
+
+    const NOBODY: &str = "http://127.0.0.1:1";
+
+    /// One that nobody answers.
+    fn operator() -> Operator {
+        let client = Client::try_from(kube::Config::new(NOBODY.parse().unwrap())).unwrap();
+        let cloud = V2::new(Some(NOBODY), || 0, || Timestamp::UNIX_EPOCH).unwrap();
+        let policy = Policy {
+            lag: SignedDuration::from_secs(60),
+            lifetime: SignedDuration::from_secs(330),
+            resync: Duration::from_secs(60),
+            active: Duration::from_secs(5),
+        };
+        let (metrics, wakes, cache) = (Arc::new(Metrics::default()), Wakes::new([None]), Cache::default());
+        let calls = Calls::new(Arc::new(cloud), Limits::new(0.0, || 0).unwrap(), metrics.clone());
+        let secrets = Secrets::new(client.clone());
+        let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
+        let actor = Actor {
+            book: Book::new(client.clone(), "crs-system", cache.clone()),
+            reporter: Reporter::new(client.clone(), "test".into()),
+            client,
+            calls,
+            policy,
+            balances: Arc::new(Balances::new(Duration::from_secs(60))),
+            metrics,
+            wakes,
+            orders: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        };
+        Operator::new(actor, cache, observer, secrets)
+    }
+
+    #[tokio::test]
+    async fn one_made_again_for_another_instance_while_nobody_watched_owns_the_first_no_more() {
+        let operator = operator();
+        let of = |name: &str, uid: &str, redis_id: &str, created: i64| {
+            let mut instance = testing::instance(name, uid, 1024);
+            instance.spec.redis_id = redis_id.into();
+            instance.metadata.creation_timestamp = Some(testing::at(created));
+            instance
+        };
+        let young = of("young", "b", "crs-1", 20);
+        operator.appeared(&of("old", "a", "crs-1", 10));
+        operator.appeared(&young);
+        assert_eq!(operator.claims.other_owner(&young).as_deref(), Some("shop/old"));
+        // A list after a watch that was cut shows only what it is now.
+        operator.appeared(&of("old", "c", "crs-2", 30));
+        assert_eq!(operator.claims.other_owner(&young), None);
     }
 }
