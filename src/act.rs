@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{InstanceRef, Phase, RedisInstance, RedisUpgrade},
-    balance::Balances,
+    api::{InstanceRef, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade},
+    balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
     cloud::{Caller, CloudError, Dated, ErrorKind, Instance},
@@ -19,10 +18,8 @@ use crate::{
     wakes::Wakes,
 };
 
-/// A reconcile needn't wait longer for an order's end: that goes on by itself, and the book tells.
-const ORDER_WAIT: Duration = Duration::from_secs(15);
-/// The range of sizes is a help in a message, no more.
-const RANGE_WAIT: Duration = Duration::from_secs(5);
+/// One call of the API server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
 
@@ -32,6 +29,17 @@ pub struct Subject<'a> {
     pub caller: &'a Caller,
     /// resourceVersion of the Secret.
     pub secret_version: &'a str,
+    /// Something is to be done for it; else somebody has asked for a look.
+    pub due: bool,
+}
+
+/// An order that is in the book, and what it needs on its way.
+struct Sending {
+    instance: Arc<RedisInstance>,
+    caller: Caller,
+    look: Instance,
+    entry: RedisUpgrade,
+    leave: Leave,
 }
 
 /// What was found and decided, after all steps.
@@ -48,15 +56,19 @@ pub enum Trouble {
     Wait(Duration),
     #[error("the account book: {0}")]
     Book(#[from] book::Error),
+    /// What was watched is not what is declared: the watch is about to say so.
+    #[error("the RedisInstance has changed meanwhile")]
+    Changed,
+    #[error("the RedisInstance could not be read once more before its order: {0}")]
+    Unconfirmed(String),
 }
 
-#[derive(Clone)]
 pub struct Actor {
+    pub client: Client,
     pub book: Book,
     pub calls: Calls,
     pub policy: Policy,
     pub reporter: Reporter,
-    pub balances: Arc<Balances>,
     pub metrics: Arc<Metrics>,
     pub wakes: Wakes,
     /// Orders under way. They run to their end, whatever becomes of the reconcile that wrote them.
@@ -66,79 +78,70 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Reads the book, looks afresh, decides, and takes the steps that come of it. `ordering`: an order is expected, so its share of the
-    /// limit is taken before anything is read for it.
-    pub async fn carry_out(&self, subject: &Subject<'_>, ordering: bool) -> Result<Done, Trouble> {
+    /// Reads the book, looks afresh, decides, and takes the steps that come of it. An order is only made with leave; where it comes up
+    /// without, it stays in the decision for the next time.
+    pub async fn carry_out(self: &Arc<Self>, subject: &Subject<'_>, mut leave: Option<Leave>) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
-        if ordering {
-            self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
-        }
-        self.calls.reserve_look(subject.caller).map_err(Trouble::Wait)?;
+        self.calls.reserve(subject.caller, leave.is_some()).map_err(Trouble::Wait)?;
         let ledger = self.book.read(redis_id).await?;
-        let seen = match self.calls.find_reserved(subject.caller, redis_id).await {
+        let seen = match self.calls.look(subject.caller, redis_id).await {
             Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
             Ok(Dated { value: None, at }) => Seen::Absent(at),
             Err(error) => Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting: false }),
         };
         let mut entries = ledger.entries.clone();
         let mut deal = None;
-        let mut ordered = false;
-        for _ in 0..STEPS {
-            let decision = decide(&self.policy, &self.situation(subject, &entries, &seen, deal.as_ref()));
+        let mut steps = 0;
+        let decision = loop {
+            let decision = decide(
+                &self.policy,
+                &Situation {
+                    instance: subject.instance,
+                    owner: None,
+                    entries: &entries,
+                    seen: &seen,
+                    deal: deal.as_ref(),
+                    secret_version: Some(subject.secret_version),
+                    balance_low_until: None,
+                    due: subject.due,
+                    now: self.calls.now(),
+                },
+            );
+            steps += 1;
             match decision.step.clone() {
-                Some(Step::Order { from, to }) if !ordered && !self.stopping.is_cancelled() => {
-                    let Seen::Instance(look) = &seen else { break };
-                    if !ordering {
-                        self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
-                    }
-                    let entry = self.order(subject, &ledger, look, (from, to), &entries, &seen).await?;
-                    entries.push(entry);
-                    ordered = true;
-                    // Refusals settle without a step of their own: the book is kept short whenever it grows.
-                    self.book.prune(&entries, look.at).await;
-                }
-                Some(Step::AskDeal { deal_id, .. }) => {
-                    let answer = match self.calls.deal(subject.caller, &deal_id).await {
-                        Ok(answer) => answer,
-                        Err(calls::Trouble::Wait(wait)) => return Err(Trouble::Wait(wait)),
-                        Err(calls::Trouble::Cloud(error)) => {
-                            tracing::warn!(redis_id, deal_id, %error, "the cloud could not be asked what became of a deal");
-                            Dated { value: None, at: self.calls.now() }
-                        }
-                    };
-                    deal = Some(Deal { id: deal_id, state: answer.value, at: answer.at });
-                }
+                _ if steps > STEPS => break decision,
+                None => break decision,
+                Some(Step::AskDeal { deal_id, .. }) => deal = Some(self.ask_deal(subject, deal_id).await?),
                 Some(Step::MarkDelivered { entry, at }) => {
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
                 }
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {
-                    self.advance(subject, &mut entries, &entry, Outcome::Settled { phase, at, evidence, error })
-                        .await?;
-                    self.book.prune(&entries, at).await;
+                    let settled = Outcome::Settled { phase, at, evidence, error };
+                    self.advance(subject, &mut entries, &entry, settled).await?;
                 }
-                _ => return Ok(Done { entries, seen, decision }),
+                Some(Step::Order { from, to }) => {
+                    let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
+                    if self.stopping.is_cancelled() {
+                        break decision;
+                    }
+                    entries.push(self.order(subject, &ledger, look, (from, to), leave).await?);
+                }
             }
+        };
+        if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen {
+            self.book.prune(&entries, *at).await;
         }
-        let decision = decide(&self.policy, &self.situation(subject, &entries, &seen, deal.as_ref()));
-        Ok(Done { entries, seen, decision: Decision { step: None, ..decision } })
+        Ok(Done { entries, seen, decision })
     }
 
-    fn situation<'a>(
-        &self,
-        subject: &'a Subject<'_>,
-        entries: &'a [RedisUpgrade],
-        seen: &'a Seen,
-        deal: Option<&'a Deal>,
-    ) -> Situation<'a> {
-        Situation {
-            instance: subject.instance,
-            owner: None,
-            entries,
-            seen,
-            deal,
-            secret_version: Some(subject.secret_version),
-            balance_low_until: None,
-            now: self.calls.now(),
+    async fn ask_deal(&self, subject: &Subject<'_>, id: String) -> Result<Deal, Trouble> {
+        match self.calls.deal(subject.caller, &id).await {
+            Ok(Dated { value: state, at }) => Ok(Deal { id, state, at }),
+            Err(calls::Trouble::Wait(wait)) => Err(Trouble::Wait(wait)),
+            Err(calls::Trouble::Cloud(error)) => {
+                tracing::warn!(deal_id = id, %error, "the cloud could not be asked what became of a deal");
+                Ok(Deal { id, state: None, at: self.calls.now() })
+            }
         }
     }
 
@@ -150,26 +153,25 @@ impl Actor {
         name: &str,
         outcome: Outcome,
     ) -> Result<(), Trouble> {
-        let Some(entry) = entries.iter_mut().find(|entry| entry.name_any() == name) else { return Ok(()) };
-        let before = entry.phase();
-        *entry = self.book.advance(entry, &outcome).await?;
-        if entry.phase() != before {
-            self.announce(subject.instance, entry);
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.name_any() == name) {
+            let (advanced, moved) = self.book.advance(entry, &outcome).await?;
+            *entry = advanced;
+            self.announce(subject.instance, entry, moved);
         }
         Ok(())
     }
 
-    /// Writes the next entry and sends its order, whose share of the limit was taken before. What is returned is the entry as far as it got.
+    /// Writes the next entry, whose order is then sent, and followed to its end, in the background.
     async fn order(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject<'_>,
         ledger: &Ledger,
         look: &Dated<Instance>,
         (from, to): (i64, i64),
-        entries: &[RedisUpgrade],
-        seen: &Seen,
+        leave: Leave,
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
+        self.confirm(instance).await?;
         let order = book::Order {
             region: instance.spec.region.clone(),
             from,
@@ -178,72 +180,57 @@ impl Actor {
             instance_ref: instance_ref(instance, subject.secret_version),
         };
         let (entry, permit) = self.book.write(ledger, order).await?;
-        let sending = self.orders.spawn(self.clone().send(
-            instance.clone(),
-            subject.caller.clone(),
-            look.value.clone(),
-            entry.clone(),
-            permit,
-        ));
-        self.announce(instance, &entry);
-        let told = async {
-            let so_far: Vec<_> = entries.iter().cloned().chain([entry.clone()]).collect();
-            let ordering = decide(&self.policy, &self.situation(subject, &so_far, seen, None));
-            self.reporter.status(instance, &so_far, seen, &ordering.verdict, false).await
+        let sending = Sending {
+            instance: instance.clone(),
+            caller: subject.caller.clone(),
+            look: look.value.clone(),
+            entry: entry.clone(),
+            leave,
         };
-        let (sent, told) = tokio::join!(timeout(ORDER_WAIT, sending), told);
-        if let Err(error) = told {
-            tracing::debug!(entry = entry.name_any(), %error, "the status could not be written yet");
-        }
-        Ok(match sent {
-            Ok(Ok(Some(entry))) => entry,
-            _ => entry,
-        })
+        self.orders.spawn(self.clone().send(sending, permit));
+        self.announce(instance, &entry, true);
+        Ok(entry)
     }
 
-    /// Sends an order, once, and writes down what came of it. Returns the entry as it stands then, if it could be written.
-    async fn send(
-        self,
-        instance: Arc<RedisInstance>,
-        caller: Caller,
-        look: Instance,
-        entry: RedisUpgrade,
-        permit: SendPermit,
-    ) -> Option<RedisUpgrade> {
+    /// The watch may be late, and the look has taken its time: money is spent only on what is declared now.
+    async fn confirm(&self, watched: &RedisInstance) -> Result<(), Trouble> {
+        let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &watched.namespace().unwrap_or_default());
+        match timeout(CALL_TIMEOUT, api.get_opt(&watched.name_any())).await {
+            Ok(Ok(Some(now))) if declares_the_same(watched, &now) => Ok(()),
+            Ok(Ok(_)) => Err(Trouble::Changed),
+            Ok(Err(error)) => Err(Trouble::Unconfirmed(error.to_string())),
+            Err(_) => Err(Trouble::Unconfirmed("the API server did not answer in time".into())),
+        }
+    }
+
+    /// Sends an order, once, and writes down what came of it.
+    async fn send(self: Arc<Self>, sending: Sending, permit: SendPermit) {
+        let Sending { instance, caller, look, entry, leave } = sending;
         let name = entry.name_any();
         let sent = self.calls.upgrade(&caller, permit).await;
         match &sent {
             Ok(Dated { value, .. }) => {
-                tracing::info!(
-                    entry = name,
-                    deal_id = value.deal_id,
-                    from = entry.spec.from,
-                    to = entry.spec.to,
-                    "the cloud accepted the order"
-                );
+                let (from, to) = (entry.spec.from, entry.spec.to);
+                tracing::info!(entry = name, deal_id = value.deal_id, from, to, "the cloud accepted the order");
             }
             Err(error) => tracing::warn!(entry = name, %error, "the order was not accepted"),
         }
         let outcome = self.outcome(&caller, &look, sent).await;
         match &outcome {
-            Outcome::Refused { error, .. } if decide::is_balance(error.code) => self.balances.refused(&caller.account),
-            Outcome::Accepted { .. } => self.wakes.wake(self.balances.opened(&caller.account)),
-            _ => {}
+            Outcome::Refused { error, .. } if decide::is_balance(error.code) => leave.refused(),
+            Outcome::Accepted { .. } => leave.accepted(),
+            _ => drop(leave),
         }
         match self.book.record(&entry, &outcome).await {
-            Ok(entry) => {
-                match outcome {
-                    Outcome::Unknown { .. } => self.metrics.upgrade("unknown"),
-                    _ => self.announce(&instance, &entry),
-                }
-                self.wakes.wake([ObjectRef::from_obj(&*instance)]);
-                Some(entry)
-            }
+            Ok((entry, moved)) => self.announce(&instance, &entry, moved),
             Err(error) => {
                 tracing::error!(entry = name, ?outcome, %error, "what came of an order could not be written into the book");
-                None
             }
         }
+        if let Outcome::Unknown { .. } = outcome {
+            self.metrics.upgrade("unknown");
+        }
+        self.wakes.wake([ObjectRef::from_obj(&*instance)]);
     }
 
     async fn outcome(
@@ -276,18 +263,20 @@ impl Actor {
 
     /// A sentence about the sizes that can be bought for an instance.
     async fn sizes_sold(&self, caller: &Caller, look: &Instance) -> String {
-        match timeout(RANGE_WAIT, self.calls.sizes(caller, look)).await {
-            Ok(Ok(Dated { value: Some(range), .. })) => {
+        match self.calls.sizes(caller, look).await {
+            Ok(Dated { value: Some(range), .. }) => {
                 format!("Sizes sold for this instance: {} to {} MB, in steps of 1024.", range.min, range.max)
             }
-            Ok(Ok(Dated { value: None, .. })) => {
-                "No other size is sold for an instance of this type in this zone.".into()
-            }
-            _ => "The sizes sold for this instance can't be asked for now.".into(),
+            Ok(Dated { value: None, .. }) => "No other size is sold for an instance of this type in this zone.".into(),
+            Err(_) => "The sizes sold for this instance can't be asked for now.".into(),
         }
     }
 
-    fn announce(&self, instance: &RedisInstance, entry: &RedisUpgrade) {
+    /// Counts and tells of an entry whose phase is another now.
+    fn announce(&self, instance: &RedisInstance, entry: &RedisUpgrade, moved: bool) {
+        if !moved {
+            return;
+        }
         self.metrics.upgrade(match entry.phase() {
             Phase::Written => "written",
             Phase::Placed => "placed",
@@ -298,6 +287,14 @@ impl Actor {
         });
         self.reporter.upgrade_event(instance, entry);
     }
+}
+
+/// The same object, still wanted, with the same spec and the same word of a person about its book.
+fn declares_the_same(watched: &RedisInstance, now: &RedisInstance) -> bool {
+    now.metadata.deletion_timestamp.is_none()
+        && now.metadata.uid == watched.metadata.uid
+        && now.metadata.generation == watched.metadata.generation
+        && now.annotations().get(PROCEED_AFTER) == watched.annotations().get(PROCEED_AFTER)
 }
 
 fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
@@ -313,7 +310,29 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
     }
 }
 
-/// The moment of the cloud's clock that is `wait` from now.
-pub fn moment(now: Timestamp, wait: Duration) -> Timestamp {
-    jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing;
+
+    #[test]
+    fn only_what_is_declared_now_is_ordered() {
+        let watched = testing::instance("sessions", "a", 2048);
+        let edited = |edit: fn(&mut RedisInstance)| {
+            let mut now = watched.clone();
+            edit(&mut now);
+            declares_the_same(&watched, &now)
+        };
+        assert!(edited(|_| {}));
+        assert!(edited(|now| {
+            now.metadata.resource_version = Some("9".into());
+            now.labels_mut().insert("team".into(), "shop".into());
+        }));
+        assert!(!edited(|now| now.metadata.generation = Some(99)));
+        assert!(!edited(|now| now.metadata.uid = Some("b".into())));
+        assert!(!edited(|now| now.metadata.deletion_timestamp = Some(testing::at(1))));
+        assert!(!edited(|now| {
+            now.annotations_mut().insert(PROCEED_AFTER.into(), "crs-1-1".into());
+        }));
+    }
 }

@@ -1,15 +1,12 @@
 //! Accounts whose balance was too low for an order: one probe for each account, not one for each instance that waits.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{api::RedisInstance, cloud::Account};
+use crate::{api::RedisInstance, cloud::Account, wakes::Wakes};
 
 type Object = ObjectRef<RedisInstance>;
 
@@ -18,65 +15,92 @@ const PROBE: Duration = Duration::from_secs(40);
 const CAP: Duration = Duration::from_secs(900);
 
 struct Low {
-    /// The next probe.
+    /// The next probe; while one is under way, when it is given up.
     until: Instant,
-    /// One is under way.
     probing: bool,
     times: u32,
     /// Who waits, in order of arrival.
     waiting: Vec<Object>,
 }
 
+#[derive(Clone)]
 pub struct Balances {
     first_wait: Duration,
-    low: Mutex<HashMap<Account, Low>>,
+    wakes: Wakes,
+    low: Arc<Mutex<HashMap<Account, Low>>>,
+}
+
+/// Leave to try an order of an account. One that ends without word of the balance makes way for the next who waits.
+pub struct Leave {
+    balances: Balances,
+    account: Account,
 }
 
 impl Balances {
     /// `first_wait`: how long after a refusal the first probe is made; later ones wait longer, up to a quarter of an hour.
-    pub fn new(first_wait: Duration) -> Self {
-        Self { first_wait, low: Mutex::default() }
+    pub fn new(first_wait: Duration, wakes: Wakes) -> Self {
+        Self { first_wait, wakes, low: Arc::default() }
     }
 
-    /// May an order of this account be tried now? `None`: yes, and if the balance was low this is the probe. Else: when to ask again.
-    pub fn closed_until(&self, account: &Account, object: &Object) -> Option<Instant> {
-        let mut low = self.lock();
-        let low = low.get_mut(account)?;
-        let now = Instant::now();
-        if low.until <= now {
+    /// Leave to try an order: if the balance was too low, as the one probe that is due.
+    ///
+    /// # Errors
+    /// When to ask again.
+    pub fn ask_leave(&self, account: &Account, object: &Object) -> Result<Leave, Instant> {
+        if let Some(low) = self.low.lock().get_mut(account) {
+            let now = Instant::now();
+            if low.until > now {
+                if !low.waiting.contains(object) {
+                    low.waiting.push(object.clone());
+                }
+                return Err(low.until);
+            }
             low.until = now + PROBE;
             low.probing = true;
-            return None;
         }
-        if !low.waiting.contains(object) {
-            low.waiting.push(object.clone());
-        }
-        Some(low.until)
+        Ok(self.leave(account))
     }
 
-    /// An order was refused for the balance. Of several that were under way at once only the first one says something new.
-    pub fn refused(&self, account: &Account) {
-        let mut all = self.lock();
+    /// Leave by somebody's word, whatever is known of the balance.
+    pub fn leave(&self, account: &Account) -> Leave {
+        Leave { balances: self.clone(), account: account.clone() }
+    }
+}
+
+impl Leave {
+    /// The order was refused for the balance. Of several that were under way at once only the first one says something new.
+    pub fn refused(self) {
+        let mut all = self.balances.low.lock();
         let now = Instant::now();
         // Keys come and go; an account of which nothing was heard for so long is asked afresh.
         all.retain(|_, low| now < low.until + 2 * CAP);
         let new = || Low { until: now, probing: true, times: 0, waiting: Vec::new() };
-        let low = all.entry(account.clone()).or_insert_with(new);
+        let low = all.entry(self.account.clone()).or_insert_with(new);
         if low.probing || low.until <= now {
-            low.until = now + self.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
+            low.until = now + self.balances.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
             low.times += 1;
             low.probing = false;
         }
     }
 
-    /// An order came through, or was refused for another reason: returns those who wait, in order.
-    pub fn opened(&self, account: &Account) -> Vec<Object> {
-        self.lock().remove(account).map(|low| low.waiting).unwrap_or_default()
+    /// The order came through: all who wait go on, in order.
+    pub fn accepted(self) {
+        if let Some(low) = self.balances.low.lock().remove(&self.account) {
+            self.balances.wakes.wake(low.waiting);
+        }
     }
+}
 
-    /// A panic elsewhere leaves at worst a probe too few or too many.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Account, Low>> {
-        self.low.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut all = self.balances.low.lock();
+        if let Some(low) = all.get_mut(&self.account).filter(|low| low.probing) {
+            low.probing = false;
+            low.until = Instant::now();
+            if !low.waiting.is_empty() {
+                self.balances.wakes.wake([low.waiting.remove(0)]);
+            }
+        }
     }
 }
 
@@ -87,52 +111,73 @@ mod tests {
     use super::*;
     use crate::cloud::{Caller, Credentials};
 
-    #[tokio::test(start_paused = true)]
-    async fn refusals_of_orders_that_were_under_way_at_once_count_as_one() {
-        let account = account();
-        let balances = Balances::new(Duration::from_secs(60));
-        let object = Object::new("first").within("shop");
-        (0..32).for_each(|_| balances.refused(&account));
-        tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(balances.closed_until(&account, &object), None, "the probe, after the first wait");
-        (0..32).for_each(|_| balances.refused(&account));
-        tokio::time::advance(Duration::from_secs(121)).await;
-        assert_eq!(balances.closed_until(&account, &object), None, "the next, after the second wait");
+    fn account(id: &str) -> Account {
+        let credentials = Credentials { secret_id: id.into(), secret_key: SecretString::from("key"), token: None };
+        Caller::new(credentials, "gz".into()).account
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn accounts_of_which_nothing_is_heard_are_forgotten() {
-        let balances = Balances::new(Duration::from_secs(60));
-        balances.refused(&account());
-        tokio::time::advance(3 * CAP).await;
-        let other = Credentials { secret_id: "AKID2".into(), secret_key: SecretString::from("key"), token: None };
-        balances.refused(&Caller::new(other, "gz".into()).account);
-        assert_eq!(balances.lock().len(), 1);
+    fn balances() -> Balances {
+        Balances::new(Duration::from_secs(60), Wakes::new([None]))
     }
 
-    fn account() -> Account {
-        let key = Credentials { secret_id: "AKID1".into(), secret_key: SecretString::from("key"), token: None };
-        Caller::new(key, "gz".into()).account
+    fn object(name: &str) -> Object {
+        Object::new(name).within("shop")
+    }
+
+    async fn woken(balances: &Balances, count: usize) -> Vec<String> {
+        use futures::StreamExt;
+        balances.wakes.stream(None).take(count).map(|object| object.name).collect().await
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_probe_for_each_account_then_all_in_order() {
-        let account = account();
-        let (first, second) = (Object::new("first").within("shop"), Object::new("second").within("shop"));
-        let balances = Balances::new(Duration::from_secs(60));
-        assert_eq!(balances.closed_until(&account, &first), None, "a good balance stops nobody");
-        balances.refused(&account);
+        let (balances, account) = (balances(), account("AKID1"));
+        let (first, second) = (object("first"), object("second"));
+        balances.ask_leave(&account, &first).expect("a good balance stops nobody").refused();
         for _ in 0..2 {
-            assert!(balances.closed_until(&account, &first).is_some());
-            assert!(balances.closed_until(&account, &second).is_some());
+            assert!(balances.ask_leave(&account, &first).is_err());
+            assert!(balances.ask_leave(&account, &second).is_err());
         }
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(balances.closed_until(&account, &second), None, "the probe");
-        assert!(balances.closed_until(&account, &first).is_some(), "just one");
-        balances.refused(&account);
+        let probe = balances.ask_leave(&account, &second).expect("the probe");
+        assert!(balances.ask_leave(&account, &first).is_err(), "just one");
+        probe.refused();
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert!(balances.closed_until(&account, &first).is_some(), "the second wait is longer");
-        assert_eq!(balances.opened(&account), [first.clone(), second]);
-        assert_eq!(balances.closed_until(&account, &first), None);
+        assert!(balances.ask_leave(&account, &first).is_err(), "the second wait is longer");
+        balances.leave(&account).accepted();
+        assert_eq!(woken(&balances, 2).await, ["first", "second"]);
+        assert!(balances.ask_leave(&account, &first).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_says_nothing_of_the_balance_makes_way_for_the_next() {
+        let (balances, account) = (balances(), account("AKID1"));
+        balances.leave(&account).refused();
+        assert!(balances.ask_leave(&account, &object("next")).is_err());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        drop(balances.ask_leave(&account, &object("other")));
+        assert_eq!(woken(&balances, 1).await, ["next"]);
+        assert!(balances.ask_leave(&account, &object("next")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_orders_that_were_under_way_at_once_count_as_one() {
+        let (balances, account) = (balances(), account("AKID1"));
+        (0..32).for_each(|_| balances.leave(&account).refused());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let probe = balances.ask_leave(&account, &object("first")).expect("after the first wait");
+        probe.refused();
+        (0..32).for_each(|_| balances.leave(&account).refused());
+        tokio::time::advance(Duration::from_secs(121)).await;
+        assert!(balances.ask_leave(&account, &object("first")).is_ok(), "after the second wait");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_of_which_nothing_is_heard_are_forgotten() {
+        let balances = balances();
+        balances.leave(&account("AKID1")).refused();
+        tokio::time::advance(3 * CAP).await;
+        balances.leave(&account("AKID2")).refused();
+        assert_eq!(balances.low.lock().len(), 1);
     }
 }

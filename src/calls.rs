@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     book::SendPermit,
@@ -17,6 +17,7 @@ pub const DESCRIBE: &str = "DescribeRedis";
 pub const UPGRADE: &str = "UpgradeRedis";
 const DEAL: &str = "DescribeRedisDealDetail";
 const PRODUCT: &str = "DescribeRedisProduct";
+const SOON: Duration = Duration::from_secs(5);
 
 /// Why a call brought nothing.
 #[derive(Debug)]
@@ -57,34 +58,28 @@ impl Calls {
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
-        self.reserve_look(caller).map_err(Trouble::Wait)?;
-        self.find_reserved(caller, redis_id).await.map_err(Trouble::Cloud)
+        self.limited(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
     }
 
-    /// Looks at one instance. Its share of the limit was taken with [`Self::reserve_look`].
-    pub async fn find_reserved(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
-        self.counted(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
+    /// Looks at one instance for a step that is due. Its share of the limit was taken with [`Self::reserve`].
+    pub async fn look(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
+        self.counted(caller, DESCRIBE, soon(self.cloud.find(caller, redis_id))).await
     }
 
     pub async fn deal(&self, caller: &Caller, deal_id: &str) -> Call<Option<DealState>> {
-        self.limited(caller, DEAL, self.cloud.deal(caller, deal_id)).await
+        self.limited(caller, DEAL, soon(self.cloud.deal(caller, deal_id))).await
     }
 
     pub async fn sizes(&self, caller: &Caller, instance: &Instance) -> Call<Option<SizeRange>> {
-        self.limited(caller, PRODUCT, self.cloud.sizes(caller, instance)).await
+        self.limited(caller, PRODUCT, soon(self.cloud.sizes(caller, instance))).await
     }
 
-    /// Takes one look's share of the limit, before the book is read for it.
-    pub fn reserve_look(&self, caller: &Caller) -> Result<(), Duration> {
-        self.take(caller, DESCRIBE)
+    /// Takes the shares of the limits that one look and, if `ordering`, one order need, before anything is read for them.
+    pub fn reserve(&self, caller: &Caller, ordering: bool) -> Result<(), Duration> {
+        self.take(caller, if ordering { &[DESCRIBE, UPGRADE] } else { &[DESCRIBE] })
     }
 
-    /// Takes one order's share of the limit, before the order is written into the book.
-    pub fn reserve_order(&self, caller: &Caller) -> Result<(), Duration> {
-        self.take(caller, UPGRADE)
-    }
-
-    /// Sends the order. Its share of the limit was taken with [`Self::reserve_order`].
+    /// Sends the order. Its share of the limit was taken before.
     pub async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
         self.counted(caller, UPGRADE, self.cloud.upgrade(caller, permit)).await
     }
@@ -95,12 +90,12 @@ impl Calls {
         action: &'static str,
         call: impl Future<Output = Result<Dated<T>, CloudError>>,
     ) -> Call<T> {
-        self.take(caller, action).map_err(Trouble::Wait)?;
+        self.take(caller, &[action]).map_err(Trouble::Wait)?;
         self.counted(caller, action, call).await.map_err(Trouble::Cloud)
     }
 
-    fn take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
-        self.limits.try_take(caller, action).inspect_err(|wait| self.metrics.throttled(*wait))
+    fn take(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
+        self.limits.try_take_all(caller, actions).inspect_err(|wait| self.metrics.throttled(*wait))
     }
 
     async fn counted<T>(
@@ -130,4 +125,11 @@ impl Calls {
         }
         result
     }
+}
+
+/// What a reconcile waits for: a slow account must not hold up the others, and an order is not made on an older look anyway.
+async fn soon<T>(call: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+    timeout(SOON, call)
+        .await
+        .unwrap_or_else(|_| Err(CloudError::no_answer("Timeout", format!("no answer within {} s", SOON.as_secs()))))
 }

@@ -1,14 +1,14 @@
 //! Which `RedisInstance` is about which instance of the cloud, and of several the one that owns it (invariant B8).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::api::RedisInstance;
+
+type Object = ObjectRef<RedisInstance>;
 
 /// Could this `RedisInstance` observe its instance?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Sight {
 }
 
 struct Claim {
-    object: ObjectRef<RedisInstance>,
+    object: Object,
     uid: String,
     created: Timestamp,
     sight: Sight,
@@ -28,43 +28,49 @@ struct Claim {
 
 #[derive(Default)]
 pub struct Claims {
-    by_redis_id: Mutex<HashMap<String, Vec<Claim>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    by_redis_id: HashMap<String, Vec<Claim>>,
+    redis_ids: HashMap<Object, String>,
 }
 
 impl Claims {
-    /// Takes a `RedisInstance` that was seen. Returns the others on the same instance if that may change who owns it.
-    pub fn insert(&self, instance: &RedisInstance) -> Vec<ObjectRef<RedisInstance>> {
+    /// Takes a `RedisInstance` that was seen. Returns the others for whom that may change who owns their instance.
+    pub fn insert(&self, instance: &RedisInstance) -> Vec<Object> {
         let object = ObjectRef::from_obj(instance);
+        let redis_id = &instance.spec.redis_id;
         let uid = instance.uid().unwrap_or_default();
         let created = instance.meta().creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-        let mut all = self.lock();
-        let claims = all.entry(instance.spec.redis_id.clone()).or_default();
-        if claims.iter().any(|claim| claim.object == object && claim.uid == uid) {
+        let mut state = self.state.lock();
+        let claims = state.by_redis_id.get(redis_id);
+        if claims.is_some_and(|claims| claims.iter().any(|claim| claim.object == object && claim.uid == uid)) {
             return Vec::new();
         }
-        claims.retain(|claim| claim.object != object);
-        claims.push(Claim { object, uid: uid.clone(), created, sight: Sight::Untried });
+        // Made again under its name, maybe for another instance, while nobody watched.
+        let mut others = state.remove(&object);
+        state.redis_ids.insert(object.clone(), redis_id.clone());
+        let claims = state.by_redis_id.entry(redis_id.clone()).or_default();
+        others.extend(claims.iter().map(|claim| claim.object.clone()));
+        others.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        others.dedup();
+        claims.push(Claim { object, uid, created, sight: Sight::Untried });
         claims.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
-        claims.iter().filter(|claim| claim.uid != uid).map(|claim| claim.object.clone()).collect()
-    }
-
-    /// Forgets a `RedisInstance`. Returns the others on the same instance.
-    pub fn remove(&self, redis_id: &str, object: &ObjectRef<RedisInstance>) -> Vec<ObjectRef<RedisInstance>> {
-        let mut all = self.lock();
-        let Some(claims) = all.get_mut(redis_id) else { return Vec::new() };
-        claims.retain(|claim| claim.object != *object);
-        let others = claims.iter().map(|claim| claim.object.clone()).collect();
-        if claims.is_empty() {
-            all.remove(redis_id);
-        }
         others
     }
 
+    /// Forgets a `RedisInstance`. Returns the others on the same instance.
+    pub fn remove(&self, object: &Object) -> Vec<Object> {
+        self.state.lock().remove(object)
+    }
+
     /// Notes whether a `RedisInstance` could observe its instance. Returns the others if that changes who owns it.
-    pub fn sees(&self, instance: &RedisInstance, sight: Sight) -> Vec<ObjectRef<RedisInstance>> {
+    pub fn sees(&self, instance: &RedisInstance, sight: Sight) -> Vec<Object> {
         let object = ObjectRef::from_obj(instance);
-        let mut all = self.lock();
-        let Some(claims) = all.get_mut(&instance.spec.redis_id) else { return Vec::new() };
+        let mut state = self.state.lock();
+        let Some(claims) = state.by_redis_id.get_mut(&instance.spec.redis_id) else { return Vec::new() };
         let Some(claim) = claims.iter_mut().find(|claim| claim.object == object) else { return Vec::new() };
         let changes_owner = (claim.sight == Sight::Blind) != (sight == Sight::Blind);
         claim.sight = sight;
@@ -77,21 +83,33 @@ impl Claims {
     /// namespace/name of the one that owns the instance, if it is another than this: of those not blind the oldest, then the one with
     /// the lowest uid.
     pub fn other_owner(&self, instance: &RedisInstance) -> Option<String> {
-        let all = self.lock();
-        let owner = all.get(&instance.spec.redis_id)?.iter().find(|claim| claim.sight != Sight::Blind)?;
+        let state = self.state.lock();
+        let owner = state.by_redis_id.get(&instance.spec.redis_id)?.iter().find(|claim| claim.sight != Sight::Blind)?;
         (owner.object != ObjectRef::from_obj(instance))
             .then(|| format!("{}/{}", owner.object.namespace.as_deref().unwrap_or_default(), owner.object.name))
     }
 
     /// All that are about this instance.
-    pub fn of(&self, redis_id: &str) -> Vec<ObjectRef<RedisInstance>> {
-        let all = self.lock();
-        all.get(redis_id).map(|claims| claims.iter().map(|claim| claim.object.clone()).collect()).unwrap_or_default()
+    pub fn of(&self, redis_id: &str) -> Vec<Object> {
+        let state = self.state.lock();
+        state
+            .by_redis_id
+            .get(redis_id)
+            .map(|claims| claims.iter().map(|claim| claim.object.clone()).collect())
+            .unwrap_or_default()
     }
+}
 
-    /// A panic elsewhere can't leave the map half changed in a way that matters: at worst a claim is made again by the next event.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Claim>>> {
-        self.by_redis_id.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    fn remove(&mut self, object: &Object) -> Vec<Object> {
+        let Some(redis_id) = self.redis_ids.remove(object) else { return Vec::new() };
+        let Some(claims) = self.by_redis_id.get_mut(&redis_id) else { return Vec::new() };
+        claims.retain(|claim| claim.object != *object);
+        let others: Vec<_> = claims.iter().map(|claim| claim.object.clone()).collect();
+        if others.is_empty() {
+            self.by_redis_id.remove(&redis_id);
+        }
+        others
     }
 }
 
@@ -143,7 +161,19 @@ mod tests {
             "made again under its name, it is the younger one"
         );
         assert_eq!(claims.other_owner(&young), None);
-        assert_eq!(claims.remove("crs-1", &ObjectRef::from_obj(&young)).len(), 1);
+        assert_eq!(claims.remove(&ObjectRef::from_obj(&young)).len(), 1);
         assert_eq!(claims.of("crs-1").len(), 1);
+    }
+
+    #[test]
+    fn one_made_again_for_another_instance_while_nobody_watched_owns_the_first_no_more() {
+        let claims = Claims::default();
+        let (old, young) = (instance("old", "a", 10), instance("young", "b", 20));
+        claims.insert(&old);
+        claims.insert(&young);
+        let mut again = instance("old", "c", 30);
+        again.spec.redis_id = "crs-2".into();
+        assert_eq!(claims.insert(&again), [ObjectRef::from_obj(&young)], "it hears of it");
+        assert_eq!(claims.other_owner(&young), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
+use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Name of the Lease; the chart's RBAC names it too.
@@ -11,8 +11,8 @@ const LEASE: &str = "crs-operator";
 const LEASE_SECONDS: u64 = 15;
 /// The lease is renewed so long before it ends.
 const RENEW_BEFORE_SECONDS: u64 = 8;
-/// Renewal that has failed for this long is given up: the lease is about to end.
-const GIVE_UP: Duration = Duration::from_secs(6);
+/// Renewal that has failed for this long is given up: before the lease ends, as each try fails within 2 s.
+const GIVE_UP: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Leader {
@@ -21,7 +21,7 @@ pub struct Leader {
 
 impl Leader {
     /// Waits until this process leads.
-    pub async fn elected(client: Client, namespace: &str, identity: &str) -> Result<Self, LeaseManagerError> {
+    pub async fn elected(client: Client, namespace: &str, identity: &str) -> Self {
         let manager = loop {
             let lease = LeaseManagerBuilder::new(client.clone(), LEASE)
                 .with_namespace(namespace)
@@ -37,7 +37,7 @@ impl Leader {
         };
         loop {
             match manager.changed().await {
-                Ok(true) => return Ok(Self { manager }),
+                Ok(true) => return Self { manager },
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the lease can't be had now; it is tried again");

@@ -1,12 +1,15 @@
 //! What the cloud shows of all instances: one reader for each account and region pages through the list, and wakes those whose instance
 //! has changed. So ten thousand instances cost a hundred calls a round, and a burst of new ones costs one round.
 
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    panic::AssertUnwindSafe,
+    sync::Arc,
     time::Duration,
 };
 
+use futures::FutureExt;
 use jiff::SignedDuration;
 use kube::runtime::reflector::ObjectRef;
 use tokio::{
@@ -30,9 +33,10 @@ type Key = (Account, String);
 const GATHER: Duration = Duration::from_millis(20);
 /// So many that the list doesn't show are asked for by themselves in one round.
 const ASKED_A_ROUND: usize = 50;
-/// One that isn't there is asked for by itself ever more seldom, down to this. (One that is there and not listed: as often as the list is read.)
-const ASK_AT_LEAST: Duration = Duration::from_secs(600);
-/// A key that is refused is tried again after this time at most.
+/// The longest wait before one that isn't there is asked for by itself again. (One that is there, and only not listed, is asked for as often
+/// as the list is read.)
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// The longest wait before a key that was refused is tried again.
 const NEW_KEY: Duration = Duration::from_secs(30);
 /// A list of more pages than this is not believed.
 const PAGES: usize = 10_000;
@@ -57,7 +61,6 @@ struct Shared {
 }
 
 struct Reader {
-    key: Key,
     caller: Caller,
     state: Mutex<State>,
     changed: Notify,
@@ -94,7 +97,7 @@ impl Observer {
     pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
         let key = key(caller);
         let place = (key.clone(), redis_id.to_owned());
-        let before = lock(&self.shared.places).insert(object.clone(), place.clone());
+        let before = self.shared.places.lock().insert(object.clone(), place.clone());
         if let Some(before) = before.filter(|before| *before != place) {
             self.leave(object, &before);
         }
@@ -104,7 +107,7 @@ impl Observer {
                 return seen;
             }
             // That reader has just ended for want of watchers: take a new one.
-            lock(&self.shared.readers).retain(|_, other| !Arc::ptr_eq(other, &reader));
+            self.shared.readers.lock().retain(|_, other| !Arc::ptr_eq(other, &reader));
         }
     }
 
@@ -113,9 +116,9 @@ impl Observer {
         if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
             return;
         }
-        let reader = lock(&self.shared.readers).get(&key(caller)).cloned();
+        let reader = self.shared.readers.lock().get(&key(caller)).cloned();
         if let Some(reader) = reader
-            && let Some(row) = lock(&reader.state).rows.get_mut(redis_id)
+            && let Some(row) = reader.state.lock().rows.get_mut(redis_id)
         {
             row.seen = seen.clone();
         }
@@ -123,9 +126,9 @@ impl Observer {
 
     /// Says whether something is on its way for this one: then it is looked at often.
     pub fn set_active(&self, object: &Object, active: bool) {
-        let Some((key, redis_id)) = lock(&self.shared.places).get(object).cloned() else { return };
-        let Some(reader) = lock(&self.shared.readers).get(&key).cloned() else { return };
-        if let Some(row) = lock(&reader.state).rows.get_mut(&redis_id)
+        let Some((key, redis_id)) = self.shared.places.lock().get(object).cloned() else { return };
+        let Some(reader) = self.shared.readers.lock().get(&key).cloned() else { return };
+        if let Some(row) = reader.state.lock().rows.get_mut(&redis_id)
             && row.active != active
         {
             row.active = active;
@@ -136,14 +139,14 @@ impl Observer {
 
     /// Nobody needs to be woken for this one any more.
     pub fn forget(&self, object: &Object) {
-        if let Some(place) = lock(&self.shared.places).remove(object) {
+        if let Some(place) = self.shared.places.lock().remove(object) {
             self.leave(object, &place);
         }
     }
 
     fn leave(&self, object: &Object, (key, redis_id): &(Key, String)) {
-        let Some(reader) = lock(&self.shared.readers).get(key).cloned() else { return };
-        let mut state = lock(&reader.state);
+        let Some(reader) = self.shared.readers.lock().get(key).cloned() else { return };
+        let mut state = reader.state.lock();
         if let Some(row) = state.rows.get_mut(redis_id) {
             row.watchers.remove(object);
             if row.watchers.is_empty() {
@@ -154,14 +157,9 @@ impl Observer {
     }
 
     fn reader(&self, key: &Key, caller: &Caller) -> Arc<Reader> {
-        let mut readers = lock(&self.shared.readers);
+        let mut readers = self.shared.readers.lock();
         let new = || {
-            let reader = Arc::new(Reader {
-                key: key.clone(),
-                caller: caller.clone(),
-                state: Mutex::default(),
-                changed: Notify::new(),
-            });
+            let reader = Arc::new(Reader { caller: caller.clone(), state: Mutex::default(), changed: Notify::new() });
             tokio::spawn(reader.clone().run(self.shared.clone()));
             reader
         };
@@ -172,7 +170,7 @@ impl Observer {
 impl Reader {
     /// `None` when this reader has ended.
     fn watch(&self, object: &Object, secret: &str, redis_id: &str) -> Option<Seen> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.closed {
             return None;
         }
@@ -197,27 +195,37 @@ impl Reader {
         sleep(GATHER).await;
         loop {
             let began = Instant::now();
-            self.wake_those_with_other_keys(&shared).await;
-            let listed = self.list(&shared).await;
-            let woken = self.take(&shared.policy, began, listed);
-            shared.wakes.wake(woken);
-            self.ask_for_missing(&shared).await;
-            while let Some(due) = self.next_round(&shared.policy, began) {
+            if AssertUnwindSafe(self.round(&shared, began)).catch_unwind().await.is_err() {
+                tracing::error!(region = self.caller.region, "a fault of the operator while it read the cloud's list");
+            }
+            // What comes meanwhile may bring the next round forward, and doesn't put it off.
+            let mut due = self.next_round(&shared.policy, began);
+            while let Some(moment) = due {
                 tokio::select! {
-                    () = sleep_until(due) => break,
-                    () = self.changed.notified() => {}
+                    () = sleep_until(moment) => break,
+                    () = self.changed.notified() => {
+                        due = self.next_round(&shared.policy, began).map(|next| next.min(moment));
+                    }
                 }
             }
-            if lock(&self.state).closed {
-                lock(&shared.readers).retain(|key, other| *key != self.key || !Arc::ptr_eq(other, &self));
+            if due.is_none() {
+                shared.readers.lock().retain(|_, other| !Arc::ptr_eq(other, &self));
                 return;
             }
         }
     }
 
+    async fn round(&self, shared: &Shared, began: Instant) {
+        self.wake_those_with_other_keys(shared).await;
+        let listed = self.list(shared).await;
+        let woken = self.take(&shared.policy, began, listed);
+        shared.wakes.wake(woken);
+        self.ask_for_missing(shared).await;
+    }
+
     /// When the next round is due; `None` (and no more watchers are taken) when nobody watches.
     fn next_round(&self, policy: &Policy, began: Instant) -> Option<Instant> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.rows.is_empty() {
             state.closed = true;
             return None;
@@ -232,7 +240,8 @@ impl Reader {
         let some = |test: &dyn Fn(&Row) -> bool| state.rows.values().any(test);
         Some(match () {
             () if some(&|row| row.seen == Seen::NotYet && !row.missing) => now + GATHER,
-            () if some(&|row| row.missing && row.ask_wait.is_zero() && row.ask_at <= now) => now + GATHER,
+            // More were missing than could be asked for.
+            () if some(&|row| row.missing && row.ask_at <= now) => began + policy.active.min(policy.resync),
             () if some(&|row| row.active) => began + policy.active.min(policy.resync),
             () => began + policy.resync,
         })
@@ -240,7 +249,9 @@ impl Reader {
 
     /// A Secret may hold another key by now: those who use it go to that key's reader.
     async fn wake_those_with_other_keys(&self, shared: &Shared) {
-        let used: HashSet<(String, String)> = lock(&self.state)
+        let used: HashSet<(String, String)> = self
+            .state
+            .lock()
             .rows
             .values()
             .flat_map(|row| &row.watchers)
@@ -255,7 +266,7 @@ impl Reader {
                 Err(error) => matches!(error, crate::secrets::Error::Api(..)),
             };
             if !same {
-                let state = lock(&self.state);
+                let state = self.state.lock();
                 let theirs = state
                     .rows
                     .values()
@@ -293,7 +304,7 @@ impl Reader {
         began: Instant,
         listed: Result<HashMap<String, Dated<Instance>>, CloudError>,
     ) -> Vec<Object> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let mut listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
@@ -301,14 +312,12 @@ impl Reader {
                 let since = *state.failing_since.get_or_insert(began);
                 let lasting = since.elapsed() >= policy.resync * LASTING;
                 tracing::warn!(region = self.caller.region, %error, failures = state.failures, "the cloud's list could not be read");
-                let news = state.trouble.as_ref().is_none_or(|before| {
-                    let same = matches!(&before.cause, LookError::Cloud(before) if before.code_desc == error.code_desc);
-                    !same || before.lasting != lasting
-                });
-                if news {
-                    state.trouble = Some(LookFailure { cause: LookError::Cloud(error), lasting });
+                let trouble = LookFailure { cause: LookError::Cloud(error), lasting };
+                if state.trouble.as_ref().is_some_and(|before| before.is_like(&trouble)) {
+                    return Vec::new();
                 }
-                return if news { state.all() } else { Vec::new() };
+                state.trouble = Some(trouble);
+                return state.all();
             }
         };
         let recovered = state.trouble.take().is_some();
@@ -329,7 +338,7 @@ impl Reader {
     async fn ask_for_missing(&self, shared: &Shared) {
         let now = Instant::now();
         let due: Vec<_> = {
-            let state = lock(&self.state);
+            let state = self.state.lock();
             if state.trouble.is_some() {
                 return;
             }
@@ -341,7 +350,7 @@ impl Reader {
         };
         for (_, redis_id) in due {
             let found = patiently(|| shared.calls.find(&self.caller, &redis_id)).await;
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             let Some(row) = state.rows.get_mut(&redis_id) else { continue };
             let seen = match found {
                 Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
@@ -362,7 +371,7 @@ impl Reader {
             let longest = match row.seen {
                 _ if row.active => shared.policy.active,
                 Seen::Instance(_) => shared.policy.resync,
-                _ => ASK_AT_LEAST,
+                _ => LONGEST_WAIT,
             };
             row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, longest.max(shared.policy.active));
             row.ask_at = Instant::now() + row.ask_wait;
@@ -404,8 +413,9 @@ fn key(caller: &Caller) -> Key {
 fn same_sight(a: &Seen, b: &Seen) -> bool {
     match (a, b) {
         (Seen::Instance(a), Seen::Instance(b)) => a.value == b.value,
-        (Seen::Absent(_), Seen::Absent(_)) => true,
-        (a, b) => a == b,
+        (Seen::Absent(_), Seen::Absent(_)) | (Seen::NotYet, Seen::NotYet) => true,
+        (Seen::Failed(a), Seen::Failed(b)) => a.is_like(b),
+        _ => false,
     }
 }
 
@@ -418,11 +428,6 @@ async fn patiently<T, F: Future<Output = Result<T, Trouble>>>(call: impl Fn() ->
             Err(Trouble::Cloud(error)) => return Err(error),
         }
     }
-}
-
-/// A panic elsewhere leaves at worst a row that the next round sets right.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -452,7 +457,7 @@ mod tests {
         let secret_key = "key".to_owned().into();
         let credentials = crate::cloud::Credentials { secret_id: "AKID1".into(), secret_key, token: None };
         let caller = Caller::new(credentials, "gz".into());
-        let reader = Reader { key: key(&caller), caller, state: Mutex::default(), changed: Notify::new() };
+        let reader = Reader { caller, state: Mutex::default(), changed: Notify::new() };
         reader.watch(&Object::new("sessions").within("shop"), "qcloud", "crs-1");
         reader
     }
@@ -463,24 +468,28 @@ mod tests {
         // Long missing, so that it is asked for seldom; then it comes, and goes.
         reader.take(&POLICY, Instant::now(), listed(None));
         {
-            let mut state = lock(&reader.state);
+            let mut state = reader.state.lock();
             let row = state.rows.get_mut("crs-1").unwrap();
-            (row.ask_wait, row.ask_at) = (ASK_AT_LEAST, Instant::now() + ASK_AT_LEAST);
+            (row.ask_wait, row.ask_at) = (LONGEST_WAIT, Instant::now() + LONGEST_WAIT);
         }
         reader.take(&POLICY, Instant::now(), listed(Some(seen(1024, 100))));
         reader.take(&POLICY, Instant::now(), listed(None));
         let began = Instant::now();
-        assert!(lock(&reader.state).rows["crs-1"].ask_at <= began, "it is due to be asked for");
-        assert_eq!(reader.next_round(&POLICY, began), Some(began + GATHER), "soon");
+        assert!(reader.state.lock().rows["crs-1"].ask_at <= began, "it is due to be asked for");
+        assert_eq!(
+            reader.next_round(&POLICY, began),
+            Some(began + POLICY.active),
+            "soon, if this round did not come to it"
+        );
         // Whoever can't be asked for now doesn't hurry the next round: that would list without end.
-        lock(&reader.state).rows.get_mut("crs-1").unwrap().ask_at = began + ASK_AT_LEAST;
+        reader.state.lock().rows.get_mut("crs-1").unwrap().ask_at = began + LONGEST_WAIT;
         assert_eq!(reader.next_round(&POLICY, began), Some(began + POLICY.resync));
     }
 
     #[tokio::test]
     async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earlier_is() {
         let reader = reader();
-        let size = || match &lock(&reader.state).rows["crs-1"].seen {
+        let size = || match &reader.state.lock().rows["crs-1"].seen {
             Seen::Instance(seen) => seen.value.size,
             other => panic!("{other:?}"),
         };

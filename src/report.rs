@@ -1,10 +1,7 @@
 //! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,7 +14,7 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -30,6 +27,8 @@ const MANAGER: &str = "crs-operator";
 const CONTROLLER: &str = "crs.qcloud.com/crs-operator";
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const MESSAGE_CHARS: usize = 1000;
+const EVENTS_AT_ONCE: usize = 16;
+const EVENTS_WAITING: usize = 10_000;
 
 #[derive(Clone)]
 pub struct Reporter {
@@ -38,19 +37,26 @@ pub struct Reporter {
     instance: String,
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,
+    at_once: Arc<Semaphore>,
     /// What was written, until the watch shows it.
     written: Arc<Mutex<HashMap<ObjectRef<RedisInstance>, RedisInstance>>>,
 }
 
 impl Reporter {
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, tasks: TaskTracker::new(), written: Arc::default() }
+        Self {
+            client,
+            instance,
+            tasks: TaskTracker::new(),
+            at_once: Arc::new(Semaphore::new(EVENTS_AT_ONCE)),
+            written: Arc::default(),
+        }
     }
 
     /// The object with the status that this process wrote last, if the watch hasn't shown that yet: or an old view would be told again.
     pub fn fresh(&self, instance: &Arc<RedisInstance>) -> Arc<RedisInstance> {
         let object = ObjectRef::from_obj(&**instance);
-        let mut written = self.written();
+        let mut written = self.written.lock();
         match written.get(&object) {
             Some(newer) if newer.uid() == instance.uid() && version(newer) > version(instance) => {
                 Arc::new(RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) })
@@ -88,9 +94,11 @@ impl Reporter {
         let apply = PatchParams::apply(MANAGER).force();
         match timeout(CALL_TIMEOUT, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
             Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
-            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => return Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(()),
             Ok(patched) => {
-                self.written().insert(ObjectRef::from_obj(&*instance), patched?);
+                let mut patched = patched?;
+                patched.metadata.managed_fields = None;
+                self.written.lock().insert(ObjectRef::from_obj(&*instance), patched);
             }
         }
         let known = before.conditions.iter().any(|stalled| {
@@ -104,12 +112,7 @@ impl Reporter {
 
     /// Forgets what was written for an object that is gone.
     pub fn forget(&self, object: &ObjectRef<RedisInstance>) {
-        self.written().remove(object);
-    }
-
-    /// A panic elsewhere leaves at worst a status that is told once more.
-    fn written(&self) -> MutexGuard<'_, HashMap<ObjectRef<RedisInstance>, RedisInstance>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.lock().remove(object);
     }
 
     /// One Event for what has come of an entry. Its name holds entry and phase, so it can't be there twice.
@@ -173,8 +176,15 @@ impl Reporter {
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         };
+        if self.tasks.len() >= EVENTS_WAITING {
+            tracing::warn!(namespace, name, reason, "an Event is left out: too many wait to be sent");
+            return;
+        }
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let at_once = self.at_once.clone();
         self.tasks.spawn(async move {
+            // Never closed, so this can't fail; and if it did, one more would be sent at a time.
+            let _turn = at_once.acquire().await;
             match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
@@ -251,7 +261,7 @@ fn summary(entry: &RedisUpgrade) -> UpgradeSummary {
     }
 }
 
-/// Ready, Reconciling and Stalled in the sense of kstatus, sorted as the API server keeps them: by nothing but our own order.
+/// Ready, Reconciling and Stalled in the sense of kstatus, always in this order.
 fn conditions(before: &[Condition], generation: Option<i64>, verdict: &Verdict, now: Timestamp) -> Vec<Condition> {
     let state = |is: bool| if is { "True" } else { "False" };
     let ready = match verdict.health {

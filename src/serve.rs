@@ -4,20 +4,18 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 
 /// Says whether the process is ready.
 pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Serves `/metrics` on one address, `/healthz` and `/readyz` on the other, until `stopping`. Returns the addresses: a port 0 is any free one.
+/// Serves `/metrics` on one address, `/healthz` and `/readyz` on the other, as long as the process lives. Returns the addresses: a port 0 is any free one.
 pub async fn serve(
     metrics_address: SocketAddr,
     health_address: SocketAddr,
     metrics: Arc<Metrics>,
     ready: Ready,
-    stopping: CancellationToken,
 ) -> std::io::Result<(SocketAddr, SocketAddr)> {
     const OPENMETRICS: [(&str, &str); 1] =
         [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
@@ -30,15 +28,14 @@ pub async fn serve(
         }
     };
     let health = Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(readyz));
-    Ok((start(metrics_address, metrics, stopping.clone()).await?, start(health_address, health, stopping).await?))
+    Ok((start(metrics_address, metrics).await?, start(health_address, health).await?))
 }
 
-async fn start(address: SocketAddr, router: Router, stopping: CancellationToken) -> std::io::Result<SocketAddr> {
+async fn start(address: SocketAddr, router: Router) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { stopping.cancelled().await });
-        if let Err(error) = served.await {
+        if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the health or metrics endpoint has ended");
         }
     });

@@ -76,7 +76,7 @@ pub struct Metrics {
     reconciles: Family<ResultLabel, Counter>,
     reconcile_duration: Histogram,
     cloud_requests: Family<CallLabels, Counter>,
-    cloud_request_duration: Family<ActionLabel, Histogram>,
+    cloud_request_duration: Family<ActionLabel, Histogram, fn() -> Histogram>,
     cloud_throttled: Counter<f64, AtomicU64>,
     cloud_clock_offset: Gauge<f64, AtomicU64>,
     upgrades: Family<OutcomeLabel, Counter>,
@@ -84,62 +84,68 @@ pub struct Metrics {
     leader: Gauge<i64, AtomicI64>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    pub fn new() -> Self {
         let mut all = Registry::default();
         let registry = all.sub_registry_with_prefix("crs_operator");
-        let metrics = Self {
-            reconciles: Family::default(),
-            reconcile_duration: seconds(),
-            cloud_requests: Family::default(),
-            cloud_request_duration: Family::new_with_constructor(seconds),
-            cloud_throttled: Counter::default(),
-            cloud_clock_offset: Gauge::default(),
-            upgrades: Family::default(),
-            instances: Family::default(),
-            leader: Gauge::default(),
-            registry: Registry::default(),
-        };
-        registry.register("reconcile", "Reconciles, by result", metrics.reconciles.clone());
+        let reconciles = Family::default();
+        let reconcile_duration = seconds();
+        let cloud_requests = Family::default();
+        let cloud_request_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let cloud_throttled = Counter::default();
+        let cloud_clock_offset = Gauge::default();
+        let upgrades = Family::default();
+        let instances = Family::default();
+        let leader = Gauge::default();
+        registry.register("reconcile", "Reconciles, by result", reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
             "Time of a reconcile",
             Unit::Seconds,
-            metrics.reconcile_duration.clone(),
+            reconcile_duration.clone(),
         );
         registry.register(
             "cloud_requests",
             "Calls of the cloud, by action and error code (0: none)",
-            metrics.cloud_requests.clone(),
+            cloud_requests.clone(),
         );
         registry.register_with_unit(
             "cloud_request_duration",
             "Time of a call of the cloud",
             Unit::Seconds,
-            metrics.cloud_request_duration.clone(),
+            cloud_request_duration.clone(),
         );
         registry.register_with_unit(
             "cloud_throttled",
             "Time that calls of the cloud were put off, for --cloud-rate or since the cloud asked for it",
             Unit::Seconds,
-            metrics.cloud_throttled.clone(),
+            cloud_throttled.clone(),
         );
         registry.register_with_unit(
             "cloud_clock_offset",
             "How far the cloud's clock is ahead of this machine's",
             Unit::Seconds,
-            metrics.cloud_clock_offset.clone(),
+            cloud_clock_offset.clone(),
         );
-        registry.register("upgrades", "Entries of the account book, by what came of them", metrics.upgrades.clone());
-        registry.register("instances", "RedisInstances, by how it stands with them", metrics.instances.clone());
-        registry.register("leader", "1 while this process acts, 0 while it stands by", metrics.leader.clone());
+        registry.register("upgrades", "Entries of the account book, by what came of them", upgrades.clone());
+        registry.register("instances", "RedisInstances, by how it stands with them", instances.clone());
+        registry.register("leader", "1 while this process acts, 0 while it stands by", leader.clone());
         registry.register("build", "Version of the operator", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         all.register_collector(Box::new(Process));
-        Self { registry: all, ..metrics }
+        Self {
+            registry: all,
+            reconciles,
+            reconcile_duration,
+            cloud_requests,
+            cloud_request_duration,
+            cloud_throttled,
+            cloud_clock_offset,
+            upgrades,
+            instances,
+            leader,
+        }
     }
-}
 
-impl Metrics {
     /// A reconcile has ended.
     pub fn reconciled(&self, result: &'static str, took: Duration) {
         self.reconciles.get_or_create(&ResultLabel { result }).inc();

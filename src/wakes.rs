@@ -1,8 +1,9 @@
 //! Who is to be looked at soon, whatever the reason. Each waits once, however often it was woken.
 
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use futures::{Stream, stream};
@@ -26,7 +27,7 @@ struct Waiting {
 
 impl Queue {
     fn push(&self, object: ObjectRef<RedisInstance>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         if waiting.in_line.insert(object.clone()) {
             waiting.line.push_back(object);
             self.arrived.notify_one();
@@ -45,7 +46,7 @@ impl Queue {
     }
 
     fn pop(&self) -> Option<ObjectRef<RedisInstance>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let object = waiting.line.pop_front()?;
         waiting.in_line.remove(&object);
         Some(object)

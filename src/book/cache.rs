@@ -1,9 +1,7 @@
 //! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, RwLock},
-};
+use parking_lot::RwLock;
+use std::{collections::HashMap, sync::Arc};
 
 use kube::{ResourceExt, runtime::watcher::Event};
 
@@ -21,23 +19,23 @@ pub struct Cache {
 impl Cache {
     /// The entries of an instance, lowest number first.
     pub fn entries(&self, redis_id: &str) -> Vec<RedisUpgrade> {
-        read(&self.entries).get(redis_id).cloned().unwrap_or_default()
+        self.entries.read().get(redis_id).cloned().unwrap_or_default()
     }
 
     /// Takes an event of the watch; returns the redisIds whose entries may have changed.
     pub fn apply(&self, event: Event<RedisUpgrade>) -> Vec<String> {
         match event {
             Event::Init => {
-                write(&self.listed).clear();
+                self.listed.write().clear();
                 Vec::new()
             }
             Event::InitApply(entry) => {
-                insert(&mut write(&self.listed), slim(entry));
+                insert(&mut self.listed.write(), slim(entry));
                 Vec::new()
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut *write(&self.listed));
-                let mut entries = write(&self.entries);
+                let listed = std::mem::take(&mut *self.listed.write());
+                let mut entries = self.entries.write();
                 let mut changed: Vec<_> = listed.keys().cloned().collect();
                 changed.extend(entries.keys().filter(|id| !listed.contains_key(*id)).cloned());
                 *entries = listed;
@@ -45,12 +43,12 @@ impl Cache {
             }
             Event::Apply(entry) => {
                 let redis_id = key(&entry);
-                insert(&mut write(&self.entries), slim(entry));
+                insert(&mut self.entries.write(), slim(entry));
                 vec![redis_id]
             }
             Event::Delete(entry) => {
                 let redis_id = key(&entry);
-                let mut entries = write(&self.entries);
+                let mut entries = self.entries.write();
                 if let Some(of_instance) = entries.get_mut(&redis_id) {
                     of_instance.retain(|other| other.name_any() != entry.name_any());
                     if of_instance.is_empty() {
@@ -64,13 +62,13 @@ impl Cache {
 
     /// Takes what this process wrote or read, unless something newer is there.
     pub(super) fn put(&self, entry: &RedisUpgrade) {
-        insert(&mut write(&self.entries), slim(entry.clone()));
+        insert(&mut self.entries.write(), slim(entry.clone()));
     }
 
     /// Takes what a consistent read of that version has shown; what was written since stays.
     pub(super) fn put_all(&self, redis_id: &str, entries: &[RedisUpgrade], read_at: Option<&str>) {
         let read_at = number(read_at);
-        let mut all = write(&self.entries);
+        let mut all = self.entries.write();
         if let Some(before) = all.get_mut(redis_id) {
             before.retain(|entry| version(entry) > read_at);
             if before.is_empty() {
@@ -112,15 +110,6 @@ fn number(version: Option<&str>) -> u64 {
 fn slim(mut entry: RedisUpgrade) -> RedisUpgrade {
     entry.metadata.managed_fields = None;
     entry
-}
-
-/// A panic elsewhere can't leave the map half changed: each change is one insert, or one swap.
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -124,17 +124,17 @@ impl Book {
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
 
-    /// Closes an entry, or notes something in it, if it still is as it was read.
-    pub async fn advance(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<RedisUpgrade, Error> {
+    /// Closes an entry, or notes something in it, if it still is as it was read. Returns it, and whether its phase is another now.
+    pub async fn advance(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<(RedisUpgrade, bool), Error> {
         match transition::apply(&entry.outcome(), outcome) {
-            Some(status) => self.patch_status(entry, &status).await,
-            None => Ok(entry.clone()),
+            Some(status) => Ok((self.patch_status(entry, &status).await?, status.phase != entry.phase())),
+            None => Ok((entry.clone(), false)),
         }
     }
 
     /// Writes what came of an order that this process sent: a fact, so it is tried until it stands there. Ends without it only when the
-    /// entry is gone, or after an hour.
-    pub async fn record(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<RedisUpgrade, Error> {
+    /// entry is gone, or after an hour. Returns what [`Self::advance`] does.
+    pub async fn record(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<(RedisUpgrade, bool), Error> {
         let patient = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(100))

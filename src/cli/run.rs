@@ -1,13 +1,22 @@
 //! `crs-operator run`: the operator.
 
-use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::timeout,
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,10 +38,8 @@ use crate::{
     wakes::Wakes,
 };
 
-/// What was sent is followed to its end for so long after the signal to stop. Shorter than the pod's grace period.
-const LAST_WORDS: Duration = Duration::from_secs(25);
-/// Events under way at the end are waited for so long.
-const LAST_EVENTS: Duration = Duration::from_secs(3);
+/// So long after the signal to stop everything ends. Shorter than the pod's grace period.
+const GRACE: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,8 +47,9 @@ Examples:
       crs-operator run
   Two namespaces only, the account book in a third, several replicas:
       crs-operator run --namespace shop --namespace forum --book-namespace crs-system --leader-elect
-  Against the simulator:
-      crs-operator run --api-endpoint http://127.0.0.1:8086 --cloud-lag 2s --request-lifetime 10s
+  Against the simulator, in quick motion (its window is then shorter too):
+      crs-operator simulate --listen 127.0.0.1:8086 --count 10 --timestamp-window 5s &
+      crs-operator run --api-endpoint http://127.0.0.1:8086 --cloud-lag 2s --request-lifetime 6s --resync 5s
 
 Every flag can come from the environment: --cloud-lag from CRS_OPERATOR_CLOUD_LAG, and so on. RUST_LOG sets what is logged.";
 
@@ -147,27 +155,106 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider is installed already");
     }
-    let stopping = CancellationToken::new();
+    let config = kube_config().await?;
+    let own_namespace = std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
+    let given = args.book_namespace.clone().filter(|namespace| !namespace.is_empty());
+    let book_namespace = given.or(own_namespace).unwrap_or_else(|| config.default_namespace.clone());
+    let (namespaces, identity, metrics) = (watched(&args.namespaces), identity(), Arc::new(Metrics::new()));
+    let (client, stopping) = (connect(config.clone())?, CancellationToken::new());
+    let (operator, actor) =
+        wire(&args, &client, &namespaces, &book_namespace, &identity, metrics.clone(), stopping.clone())?;
+    stop_on_signals(stopping.clone())?;
+
+    let leads = Arc::new(AtomicBool::new(false));
+    let ready = {
+        let (operator, leads, watches) = (operator.clone(), leads.clone(), namespaces.len() + 1);
+        // One that stands by is ready for that.
+        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.is_synced(watches))
+    };
+    let served = serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready)
+        .await
+        .map_err(|error| format!("--metrics-bind-address or --health-probe-bind-address: {error}"))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), book_namespace, metrics = %served.0, health = %served.1, identity, "crs-operator starts");
+
+    let leader = match args.leader_elect {
+        false => None,
+        true => tokio::select! {
+            leader = Leader::elected(election_client(config)?, &book_namespace, &identity) => Some(leader),
+            () = stopping.cancelled() => return Ok(()),
+        },
+    };
+    leads.store(true, Ordering::Relaxed);
+    metrics.leader(true);
+    tracing::info!("this process acts");
+
+    let work = async {
+        let ended = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()).await;
+        // What was written is sent, what was sent is written down, and what was written down is told.
+        for tasks in [&actor.orders, &actor.reporter.tasks] {
+            tasks.close();
+            tasks.wait().await;
+        }
+        ended
+    };
+    let lost = AtomicBool::new(false);
+    let ended = tokio::select! {
+        ended = work => ended,
+        never = keep_lease(leader.as_ref(), &metrics, &stopping, &lost) => match never {},
+        () = end_of_grace(&stopping) => {
+            tracing::warn!("something is still under way: what comes of it is found by a later look");
+            Ok(())
+        }
+    };
+    if lost.into_inner() {
+        return Err(Error::Failed("the lease is lost".into()));
+    }
+    if let Some(leader) = leader {
+        leader.release().await;
+    }
+    ended.map_err(Error::Failed)
+}
+
+/// The way to the cluster.
+async fn kube_config() -> Result<Config, String> {
     let mut config = Config::infer()
         .await
         .map_err(|error| format!("no cluster to work with: {error}. Set KUBECONFIG, or run in a pod"))?;
     // A repeated create could not be told from somebody else's, and up to a quarter of an hour of tries would outlast the right to send.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
-    let book_namespace = args
-        .book_namespace
-        .clone()
-        .or_else(|| std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()))
-        .unwrap_or_else(|| config.default_namespace.clone());
-    let client = connect(config.clone())?;
-    let identity = identity();
+    // Longer than a watch may be silent (290 s); a list has no other bound.
+    config.read_timeout = Some(Duration::from_secs(300));
+    config.reset_reader_on_write = true;
+    Ok(config)
+}
+
+fn connect(config: Config) -> Result<Client, String> {
+    Client::try_from(config).map_err(|error| format!("the kubeconfig can't be used: {error}"))
+}
+
+/// A renewal without an answer must fail, twice, before the lease ends.
+fn election_client(mut config: Config) -> Result<Client, String> {
+    config.connect_timeout = Some(Duration::from_secs(2));
+    config.read_timeout = Some(Duration::from_secs(2));
+    connect(config)
+}
+
+/// Puts the operator together. The actor is part of it.
+fn wire(
+    args: &RunArgs,
+    client: &Client,
+    namespaces: &[Option<String>],
+    book_namespace: &str,
+    identity: &str,
+    metrics: Arc<Metrics>,
+    stopping: CancellationToken,
+) -> Result<(Arc<Operator>, Arc<Actor>), Error> {
     let policy = Policy {
         lag: signed(args.cloud_lag),
         lifetime: signed(args.request_lifetime),
         resync: args.resync,
         active: args.resync_active.min(args.resync),
     };
-    let namespaces = watched(args.namespaces);
     let cloud: Arc<dyn Cloud> = match args.api {
         Api::V2 => Arc::new(
             V2::new(args.api_endpoint.as_deref(), rand::random, Timestamp::now)
@@ -176,97 +263,51 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     };
     let limits =
         Limits::new(args.cloud_rate, rand::random).map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?;
-
-    let metrics = Arc::new(Metrics::default());
     let calls = Calls::new(cloud, limits, metrics.clone());
     let wakes = Wakes::new(namespaces.iter().cloned());
     let secrets = Secrets::new(client.clone());
     let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
+    let balances = Balances::new(args.cloud_lag, wakes.clone());
     let cache = Cache::default();
-    let actor = Actor {
+    let actor = Arc::new(Actor {
         client: client.clone(),
-        book: Book::new(client.clone(), &book_namespace, cache.clone()),
+        book: Book::new(client.clone(), book_namespace, cache.clone()),
         calls,
         policy,
-        reporter: Reporter::new(client.clone(), identity.clone()),
-        balances: Arc::new(Balances::new(args.cloud_lag)),
-        metrics: metrics.clone(),
+        reporter: Reporter::new(client.clone(), identity.to_owned()),
+        metrics,
         wakes,
         orders: TaskTracker::new(),
-        stopping: stopping.clone(),
-    };
-    let (orders, events) = (actor.orders.clone(), actor.reporter.tasks.clone());
-    let operator = Arc::new(Operator::new(actor, cache, observer, secrets));
+        stopping,
+    });
+    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets)), actor))
+}
 
-    stop_on_signals(stopping.clone())?;
-    let watches = namespaces.len() + 1;
-    let leads = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let ready = {
-        let (operator, leads) = (operator.clone(), leads.clone());
-        // One that stands by is ready for that.
-        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.synced.load(Ordering::Relaxed) >= watches)
-    };
-    let served =
-        serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready, stopping.clone())
-            .await
-            .map_err(|error| format!("--metrics-bind-address or --health-probe-bind-address: {error}"))?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), book_namespace, metrics = %served.0, health = %served.1, identity, "crs-operator starts");
-
-    let leader = if args.leader_elect {
-        // A renewal without an answer must fail before the lease ends.
-        config.read_timeout = Some(Duration::from_secs(5));
-        config.reset_reader_on_write = true;
-        let election = connect(config)?;
-        tokio::select! {
-            leader = Leader::elected(election, &book_namespace, &identity) => Some(leader.map_err(|error| format!("leader election: {error}"))?),
-            () = stopping.cancelled() => return Ok(()),
-        }
-    } else {
-        None
-    };
-    leads.store(true, Ordering::Relaxed);
-    metrics.leader(true);
-    tracing::info!("this process acts");
-
-    let lost = CancellationToken::new();
-    let watching_the_lease = async {
-        match &leader {
-            Some(leader) => leader.lost().await,
-            None => std::future::pending().await,
-        }
+/// Keeps the lease, if there is one. When it is lost, all work is told to end.
+async fn keep_lease(
+    leader: Option<&Leader>,
+    metrics: &Metrics,
+    stopping: &CancellationToken,
+    lost: &AtomicBool,
+) -> Infallible {
+    if let Some(leader) = leader {
+        leader.lost().await;
         tracing::error!("the lease is lost: this process ends, another one acts");
-        lost.cancel();
+        lost.store(true, Ordering::Relaxed);
+        metrics.leader(false);
         stopping.cancel();
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()) => {}
-        () = watching_the_lease => {}
     }
-    metrics.leader(false);
-    orders.close();
-    events.close();
-    if timeout(LAST_WORDS, orders.wait()).await.is_err() {
-        tracing::warn!("orders are still under way: what comes of them is found by a later look");
-    }
-    if timeout(LAST_EVENTS, events.wait()).await.is_err() {
-        tracing::warn!("some Events could not be sent");
-    }
-    match leader {
-        _ if lost.is_cancelled() => Err(Error::Failed("the lease is lost".into())),
-        Some(leader) => {
-            leader.release().await;
-            Ok(())
-        }
-        None => Ok(()),
-    }
+    std::future::pending().await
+}
+
+async fn end_of_grace(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    sleep(GRACE).await;
 }
 
 /// Each namespace once, `None` for all. An empty name, as an empty variable gives it, is none.
-fn watched(mut named: Vec<String>) -> Vec<Option<String>> {
-    named.retain(|namespace| !namespace.is_empty());
-    named.sort();
-    named.dedup();
+fn watched(named: &[String]) -> Vec<Option<String>> {
+    let named: BTreeSet<_> = named.iter().filter(|namespace| !namespace.is_empty()).cloned().collect();
     if named.is_empty() { vec![None] } else { named.into_iter().map(Some).collect() }
 }
 
@@ -299,10 +340,6 @@ fn no_core_dumps() {
     }
 }
 
-fn connect(config: Config) -> Result<Client, String> {
-    Client::try_from(config).map_err(|error| format!("the kubeconfig can't be used: {error}"))
-}
-
 /// The pod's name, or the machine's, and something that no other process has.
 fn identity() -> String {
     let name =
@@ -320,7 +357,7 @@ mod tests {
 
     #[test]
     fn each_namespace_is_watched_once_and_no_name_means_all() {
-        let watched = |names: &[&str]| watched(names.iter().map(|name| (*name).to_owned()).collect());
+        let watched = |names: &[&str]| watched(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(watched(&[]), [None]);
         assert_eq!(watched(&[""]), [None]);
         assert_eq!(watched(&["shop", "bank", "shop", ""]), [Some("bank".into()), Some("shop".into())]);

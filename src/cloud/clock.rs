@@ -1,8 +1,7 @@
 //! The cloud's time, as its answers tell it.
 
-use std::sync::{Mutex, PoisonError};
-
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Follows the `Date` of the latest answer by the monotonic clock, so that the local clock counts for the very first
@@ -26,7 +25,7 @@ impl CloudClock {
 
     pub(super) fn learn(&self, date: Timestamp) {
         let learnt = Learnt { date, when: Instant::now(), offset: date.duration_since((self.local)()) };
-        *self.learnt.lock().unwrap_or_else(PoisonError::into_inner) = Some(learnt);
+        *self.learnt.lock() = Some(learnt);
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -40,7 +39,7 @@ impl CloudClock {
     }
 
     fn latest(&self) -> Option<Learnt> {
-        *self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.learnt.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! How often an account, a region and an action may be called, and when to leave them alone. Never waits: it says when
 //! to come back, so that one account's trouble is its own.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -79,23 +79,31 @@ impl Limits {
 
     /// Takes the right to make one call, or says how long to stay away.
     pub fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+        self.try_take_all(caller, &[action])
+    }
+
+    /// Takes the right to make one call of each action, together: the scarcest first, since what was taken before another one is refused is lost.
+    pub fn try_take_all(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
         let now = Instant::now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         self.sweep(&mut state, now);
-        let bucket = (place(caller), action);
-        if let Some(pause) = state.pauses.get(&bucket.0).filter(|pause| now < pause.until) {
+        let place = place(caller);
+        if let Some(pause) = state.pauses.get(&place).filter(|pause| now < pause.until) {
             let left = pause.until - now;
             return Err(left + self.up_to(left.min(FIRST_PAUSE)));
         }
-        if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
-            // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
-            let free = now + not_until.wait_time_from(self.clock.now());
-            let next = state.queues.entry(bucket).or_insert(free);
-            let mine = free.max(*next).min(now + LONGEST_QUEUE);
-            *next = mine + self.period;
-            return Err(mine - now);
+        for action in actions {
+            let bucket = (place.clone(), *action);
+            if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
+                // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
+                let free = now + not_until.wait_time_from(self.clock.now());
+                let next = state.queues.entry(bucket).or_insert(free);
+                let mine = free.max(*next).min(now + LONGEST_QUEUE);
+                *next = mine + self.period;
+                return Err(mine - now);
+            }
         }
-        if let Some(pause) = state.pauses.get_mut(&bucket.0) {
+        if let Some(pause) = state.pauses.get_mut(&place) {
             // One goes first, so that no herd falls on a cloud that just came back.
             pause.probing = true;
             pause.until = now + PROBE;
@@ -108,7 +116,7 @@ impl Limits {
     pub fn learn<T>(&self, caller: &Caller, outcome: &Result<T, CloudError>) -> Option<Duration> {
         let now = Instant::now();
         let place = place(caller);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let known = state.pauses.get(&place);
         // Of many calls under way at once each says the same: only what was sent since the pause says something new.
         if known.is_some_and(|pause| now < pause.until && !pause.probing) {
@@ -216,6 +224,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn after_a_pause_a_look_and_its_order_are_one_probe() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        let pause = limits.learn(&caller, &throttled()).unwrap();
+        tokio::time::advance(pause).await;
+        assert_eq!(limits.try_take_all(&caller, &["DescribeRedis", "UpgradeRedis"]), Ok(()));
+        assert!(limits.try_take(&caller, "DescribeRedis").is_err(), "everybody else waits for what becomes of it");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn both_forms_of_a_region_share_a_bucket() {
         let limits = limits(1.0);
         assert_eq!(limits.try_take(&caller("a", "gz"), "X"), Ok(()));
@@ -302,7 +319,7 @@ mod tests {
             limits.learn(&caller, &throttled());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let state = limits.state.lock().unwrap();
+        let state = limits.state.lock();
         let kept = state.pauses.len().max(state.queues.len()).max(limits.buckets.as_ref().unwrap().len());
         assert!(kept <= SWEEP as usize, "{kept}");
     }

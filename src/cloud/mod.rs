@@ -169,7 +169,7 @@ pub struct CloudError {
 
 impl CloudError {
     /// Nothing is known of what the cloud did; `word` is one of those that [`Self::code_desc`] lists.
-    fn no_answer(word: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn no_answer(word: &str, message: impl Into<String>) -> Self {
         let kind = ErrorKind::NoAnswer;
         Self { kind, code: None, cloud_code: None, code_desc: word.to_owned(), message: message.into(), at: None }
     }

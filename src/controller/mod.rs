@@ -3,11 +3,12 @@
 mod reconcile;
 mod watches;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize},
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -21,53 +22,48 @@ use kube::{
         reflector::{self, ObjectRef},
     },
 };
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     act::Actor,
     api::{RedisInstance, RedisUpgrade},
+    balance::Balances,
     book::Cache,
     claims::Claims,
     observe::Observer,
-    report::Reporter,
     secrets::Secrets,
-    telemetry::Metrics,
-    wakes::Wakes,
 };
 
 type Object = ObjectRef<RedisInstance>;
 
 /// All that a reconcile needs.
 pub struct Operator {
-    pub actor: Actor,
-    pub cache: Cache,
-    pub claims: Claims,
-    pub observer: Observer,
-    pub secrets: Secrets,
-    pub reporter: Reporter,
-    pub metrics: Arc<Metrics>,
-    pub wakes: Wakes,
+    actor: Arc<Actor>,
+    balances: Balances,
+    cache: Cache,
+    claims: Claims,
+    observer: Observer,
+    secrets: Secrets,
     /// How many watches have shown all that there is.
-    pub synced: AtomicUsize,
+    synced: AtomicUsize,
     known: Mutex<HashMap<Object, Known>>,
     clock_announced: AtomicBool,
 }
 
 #[derive(Default)]
 struct Known {
-    redis_id: String,
     /// The state that the metric counts it under.
     state: Option<&'static str>,
+    /// How often in a row it could not be looked after.
     failures: u32,
 }
 
 impl Operator {
-    pub fn new(actor: Actor, cache: Cache, observer: Observer, secrets: Secrets) -> Self {
+    pub fn new(actor: Arc<Actor>, balances: Balances, cache: Cache, observer: Observer, secrets: Secrets) -> Self {
         Self {
-            reporter: actor.reporter.clone(),
-            metrics: actor.metrics.clone(),
-            wakes: actor.wakes.clone(),
             actor,
+            balances,
             cache,
             claims: Claims::default(),
             observer,
@@ -78,7 +74,15 @@ impl Operator {
         }
     }
 
+    /// Has each of so many watches shown all that there is?
+    pub fn is_synced(&self, watches: usize) -> bool {
+        self.synced.load(Ordering::Relaxed) >= watches
+    }
+
     /// Runs until `stopping`: then nothing new is begun, and what runs is finished.
+    ///
+    /// # Errors
+    /// The watch of the book has ended by a fault of the operator.
     pub async fn run(
         self: Arc<Self>,
         client: Client,
@@ -86,143 +90,85 @@ impl Operator {
         book_namespace: &str,
         concurrency: u16,
         stopping: CancellationToken,
-    ) {
+    ) -> Result<(), String> {
         let book: Api<DeserializeGuard<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
-        let (synced, book_synced) = tokio::sync::oneshot::channel();
-        let watching = tokio::spawn(self.clone().watch_book(book, synced));
+        let (synced, book_synced) = oneshot::channel();
+        let mut watching = AbortOnDropHandle::new(tokio::spawn(self.clone().watch_book(book, synced)));
+        // Without the book, what is told would be wrong: it comes first.
+        let controllers = async {
+            tokio::select! {
+                synced = book_synced => if synced.is_err() { return },
+                () = stopping.cancelled() => return,
+            }
+            join_all(namespaces.iter().map(|namespace| {
+                self.clone().control(client.clone(), namespace.clone(), share(concurrency, namespaces.len()), &stopping)
+            }))
+            .await;
+        };
         tokio::select! {
-            _ = book_synced => {}
-            () = stopping.cancelled() => return watching.abort(),
+            () = controllers => Ok(()),
+            _ = &mut watching => Err("the watch of the account book has ended".into()),
         }
-        join_all(namespaces.iter().map(|namespace| {
-            let api = match namespace {
-                Some(namespace) => Api::namespaced(client.clone(), namespace),
-                None => Api::all(client.clone()),
-            };
-            let (reader, writer) = reflector::store();
-            let changes = self.clone().watch_instances(api, namespace.clone(), reader.clone(), writer);
-            let stopping = stopping.clone();
-            Controller::for_stream(changes, reader)
-                .with_config(
-                    Config::default()
-                        .concurrency(concurrency.div_ceil(namespaces.len().clamp(1, usize::from(u16::MAX)) as u16)),
-                )
-                .reconcile_on(self.wakes.stream(namespace.clone()))
-                .graceful_shutdown_on(async move { stopping.cancelled().await })
-                .run(reconcile::reconcile, reconcile::on_error, self.clone())
-                .for_each(|result| async {
-                    if let Err(error) = result {
-                        tracing::debug!(%error, "a reconcile has failed");
-                    }
-                })
-        }))
-        .await;
-        watching.abort();
+    }
+
+    /// One controller, for one namespace or all.
+    async fn control(
+        self: Arc<Self>,
+        client: Client,
+        namespace: Option<String>,
+        concurrency: u16,
+        stopping: &CancellationToken,
+    ) {
+        let api = match &namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let (reader, writer) = reflector::store();
+        let changes = self.clone().watch_instances(api, namespace.clone(), reader.clone(), writer);
+        Controller::for_stream(changes, reader)
+            .with_config(Config::default().concurrency(concurrency))
+            .reconcile_on(self.actor.wakes.stream(namespace))
+            .graceful_shutdown_on(stopping.clone().cancelled_owned())
+            .run(reconcile::reconcile, reconcile::on_error, self)
+            .for_each(|result| async {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a reconcile has failed");
+                }
+            })
+            .await;
     }
 
     fn appeared(&self, instance: &RedisInstance) {
-        let object = ObjectRef::from_obj(instance);
-        let redis_id = &instance.spec.redis_id;
-        let before = std::mem::replace(&mut self.known().entry(object.clone()).or_default().redis_id, redis_id.clone());
-        if before != *redis_id {
-            // Made again under its name, for another instance, while nobody watched.
-            self.wakes.wake(self.claims.remove(&before, &object));
-        }
-        self.wakes.wake(self.claims.insert(instance));
+        self.known().entry(ObjectRef::from_obj(instance)).or_default();
+        self.actor.wakes.wake(self.claims.insert(instance));
     }
 
-    fn gone(&self, object: &Object, redis_id: &str) {
+    fn gone(&self, object: &Object) {
         if let Some(known) = self.known().remove(object) {
-            self.metrics.instance(known.state, None);
+            self.actor.metrics.instance(known.state, None);
         }
         self.observer.forget(object);
-        self.reporter.forget(object);
-        self.wakes.wake(self.claims.remove(redis_id, object));
+        self.actor.reporter.forget(object);
+        self.actor.wakes.wake(self.claims.remove(object));
     }
 
     /// After a list: what was deleted while nobody watched.
     fn gone_meanwhile(&self, namespace: Option<&str>, listed: &HashSet<Object>) {
-        let watched = |object: &Object| namespace.is_none() || object.namespace.as_deref() == namespace;
-        let gone: Vec<_> = self
-            .known()
-            .iter()
-            .filter(|(object, _)| watched(object) && !listed.contains(*object))
-            .map(|(object, known)| (object.clone(), known.redis_id.clone()))
-            .collect();
-        for (object, redis_id) in gone {
-            self.gone(&object, &redis_id);
+        let watched = |object: &&Object| namespace.is_none() || object.namespace.as_deref() == namespace;
+        let known = self.known();
+        let gone: Vec<_> = known.keys().filter(watched).filter(|object| !listed.contains(*object)).cloned().collect();
+        drop(known);
+        for object in gone {
+            self.gone(&object);
         }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Object, Known>> {
-        // A panic elsewhere leaves at worst a count that is off by one.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use jiff::{SignedDuration, Timestamp};
-    use tokio_util::task::TaskTracker;
-
-    use super::*;
-    use crate::{
-        api::testing,
-        balance::Balances,
-        book::Book,
-        calls::Calls,
-        cloud::{limits::Limits, v2::V2},
-        decide::Policy,
-    };
-
-    const NOBODY: &str = "http://127.0.0.1:1";
-
-    /// One that nobody answers.
-    fn operator() -> Operator {
-        let client = Client::try_from(kube::Config::new(NOBODY.parse().unwrap())).unwrap();
-        let cloud = V2::new(Some(NOBODY), || 0, || Timestamp::UNIX_EPOCH).unwrap();
-        let policy = Policy {
-            lag: SignedDuration::from_secs(60),
-            lifetime: SignedDuration::from_secs(330),
-            resync: Duration::from_secs(60),
-            active: Duration::from_secs(5),
-        };
-        let (metrics, wakes, cache) = (Arc::new(Metrics::default()), Wakes::new([None]), Cache::default());
-        let calls = Calls::new(Arc::new(cloud), Limits::new(0.0, || 0).unwrap(), metrics.clone());
-        let secrets = Secrets::new(client.clone());
-        let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
-        let actor = Actor {
-            book: Book::new(client.clone(), "crs-system", cache.clone()),
-            reporter: Reporter::new(client.clone(), "test".into()),
-            client,
-            calls,
-            policy,
-            balances: Arc::new(Balances::new(Duration::from_secs(60))),
-            metrics,
-            wakes,
-            orders: TaskTracker::new(),
-            stopping: CancellationToken::new(),
-        };
-        Operator::new(actor, cache, observer, secrets)
-    }
-
-    #[tokio::test]
-    async fn one_made_again_for_another_instance_while_nobody_watched_owns_the_first_no_more() {
-        let operator = operator();
-        let of = |name: &str, uid: &str, redis_id: &str, created: i64| {
-            let mut instance = testing::instance(name, uid, 1024);
-            instance.spec.redis_id = redis_id.into();
-            instance.metadata.creation_timestamp = Some(testing::at(created));
-            instance
-        };
-        let young = of("young", "b", "crs-1", 20);
-        operator.appeared(&of("old", "a", "crs-1", 10));
-        operator.appeared(&young);
-        assert_eq!(operator.claims.other_owner(&young).as_deref(), Some("shop/old"));
-        // A list after a watch that was cut shows only what it is now.
-        operator.appeared(&of("old", "c", "crs-2", 30));
-        assert_eq!(operator.claims.other_owner(&young), None);
-    }
+/// Each of several controllers' part of the concurrency, 1 at least.
+fn share(concurrency: u16, controllers: usize) -> u16 {
+    concurrency.div_ceil(u16::try_from(controllers.max(1)).unwrap_or(u16::MAX))
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Resource, ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
@@ -16,12 +16,13 @@ use tokio::time::Instant;
 
 use super::{Object, Operator};
 use crate::{
-    act::{self, Done, Subject, moment},
+    act::{self, Done, Subject},
     api::RedisInstance,
+    balance::Leave,
     book,
     claims::Sight,
-    cloud::Caller,
-    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide},
+    cloud::{Caller, CloudError},
+    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide, sentence},
     secrets,
 };
 
@@ -30,8 +31,10 @@ const SECRET_AGAIN: Duration = Duration::from_secs(30);
 /// A Secret is often made just after what needs it: so for the first minute it is read again this often.
 const SECRET_SOON: Duration = Duration::from_secs(2);
 const NEW: SignedDuration = SignedDuration::from_mins(1);
-/// After a conflict in the book: somebody has just written, so there is news.
-const CONFLICT_AGAIN: Duration = Duration::from_millis(200);
+/// Soon, where there is news.
+const NEWS: Duration = Duration::from_millis(200);
+const AGAIN_AT_LEAST: SignedDuration = SignedDuration::from_millis(500);
+const AGAIN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// An object that fails waits 1 s, 2 s, 4 s, … and this at most.
 const FAILING_AT_MOST: Duration = Duration::from_secs(300);
 /// A clock that is off by less needs no mention.
@@ -43,6 +46,8 @@ pub enum Error {
     Secret(#[from] secrets::Error),
     #[error("{0}")]
     Act(#[from] act::Trouble),
+    #[error("the instance could not be looked at: {0}")]
+    Look(CloudError),
     #[error("the status could not be written: {0}")]
     Status(#[from] kube::Error),
     #[error("a fault of the operator itself: {0}")]
@@ -55,24 +60,38 @@ pub(super) async fn reconcile(instance: Arc<RedisInstance>, operator: Arc<Operat
         let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Error::Panic(what.unwrap_or("panic").to_owned()))
     });
-    operator.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
+    operator.actor.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
+    let object = ObjectRef::from_obj(&*instance);
+    match operator.known().get_mut(&object) {
+        Some(known) => known.failures = if result.is_ok() { 0 } else { known.failures.saturating_add(1) },
+        // Deleted meanwhile: what this reconcile has left behind goes too.
+        None => {
+            operator.observer.forget(&object);
+            operator.actor.reporter.forget(&object);
+        }
+    }
     result
 }
 
 pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Arc<Operator>) -> Action {
     let object = ObjectRef::from_obj(&*instance);
-    let failures = {
-        let mut known = operator.known();
-        let Some(known) = known.get_mut(&object) else { return Action::await_change() };
-        known.failures += 1;
-        known.failures
+    let Some(failures) = operator.known().get(&object).map(|known| known.failures) else {
+        return Action::await_change();
     };
-    let wait = Duration::from_secs(1).saturating_mul(1 << (failures - 1).min(10)).min(FAILING_AT_MOST);
-    let wait = wait / 2 + wait.mul_f64(rand::random::<f64>() / 2.0);
+    let wait = match error {
+        // Somebody has just written, or the watch is about to tell of a change: there is news.
+        Error::Act(act::Trouble::Book(book::Error::Conflict) | act::Trouble::Changed) if failures <= 1 => NEWS,
+        _ => {
+            let wait =
+                Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
+            wait / 2 + wait.mul_f64(rand::random::<f64>() / 2.0)
+        }
+    };
     tracing::warn!(namespace = instance.namespace(), name = instance.name_any(), %error, ?wait, "this RedisInstance is tried again");
-    if let (Error::Panic(what), 1) = (error, failures) {
+    if let Error::Panic(what) = error {
         let note = format!("A fault of the operator: {what}. It is tried again; please report it.");
-        operator.reporter.event(instance.object_ref(&()), "Warning", "InternalError", "Reconcile", &note, None);
+        let once = Some(format!("fault.{:x}", instance.metadata.generation.unwrap_or_default()));
+        operator.actor.reporter.event(instance.object_ref(&()), "Warning", "InternalError", "Reconcile", &note, once);
     }
     Action::requeue(wait)
 }
@@ -92,33 +111,39 @@ struct View<'a> {
 
 impl Operator {
     async fn look_after(&self, instance: &Arc<RedisInstance>) -> Result<Action, Error> {
-        let instance = &self.reporter.fresh(instance);
+        let instance = &self.actor.reporter.fresh(instance);
         if instance.meta().deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
         let (view, seen) = self.view(instance).await?;
-        let mut done = self.decide_at_hand(&view, seen);
+        let (mut done, leave) = self.decide_at_hand(&view, seen);
         let due = self.is_due(&view, &done);
         if let (Some(caller), true) = (&view.caller, due) {
-            let subject = Subject { instance, caller, secret_version: &view.secret_version };
-            let ordering = matches!(done.decision.step, Some(Step::Order { .. }));
-            match self.actor.carry_out(&subject, ordering).await {
+            let subject =
+                Subject { instance, caller, secret_version: &view.secret_version, due: done.decision.step.is_some() };
+            match self.actor.carry_out(&subject, leave).await {
                 Ok(after) => done = after,
                 Err(act::Trouble::Wait(wait)) => return Ok(Action::requeue(wait)),
-                Err(act::Trouble::Book(book::Error::Conflict)) => return Ok(Action::requeue(CONFLICT_AGAIN)),
                 Err(error) => {
-                    self.tell_of_trouble(instance, &done, &error).await;
+                    self.tell_of_trouble(&view, &done, &error).await;
                     return Err(error.into());
                 }
             }
             self.observer.saw(caller, &instance.spec.redis_id, &done.seen);
         }
-        self.observer.set_active(&view.object, done.decision.active);
+        if view.owner.is_none() {
+            // One that stands by must not send its owner's reader to sleep.
+            self.observer.set_active(&view.object, done.decision.active);
+        }
         self.announce_clock(instance);
         let handled = view.requested && done.seen != Seen::NotYet;
-        self.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
+        self.actor.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
         self.count(&view.object, &done.decision.verdict);
-        Ok(self.next(instance, &done, due))
+        match done.seen {
+            // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
+            Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) if due => Err(Error::Look(error)),
+            _ => Ok(self.next(instance, &done)),
+        }
     }
 
     /// Credentials, the latest list, and who owns the instance.
@@ -144,14 +169,15 @@ impl Operator {
             Err(error) => return Err(error.into()),
         };
         if let Some(sight) = sight(&seen) {
-            self.wakes.wake(self.claims.sees(instance, sight));
+            self.actor.wakes.wake(self.claims.sees(instance, sight));
         }
         let owner = self.claims.other_owner(instance);
         Ok((View { instance, object, caller, secret_version, owner, requested }, seen))
     }
 
-    /// Decides with the watched book and the latest list. An order waits while its account's balance is known to be too low, but for one probe.
-    fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> Done {
+    /// Decides with the watched book and the latest list. An order also needs leave: while its account's balance is known to be too low, it
+    /// waits, but for one probe.
+    fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> (Done, Option<Leave>) {
         let entries = self.cache.entries(&view.instance.spec.redis_id);
         let now = self.actor.calls.now();
         let situation = Situation {
@@ -162,16 +188,25 @@ impl Operator {
             deal: None,
             secret_version: Some(&view.secret_version),
             balance_low_until: None,
+            due: false,
             now,
         };
         let mut decision = decide(&self.actor.policy, &situation);
-        if let (Some(Step::Order { .. }), Some(caller), false) = (&decision.step, &view.caller, view.requested)
-            && let Some(until) = self.actor.balances.closed_until(&caller.account, &view.object)
-        {
-            let until = moment(now, until.saturating_duration_since(Instant::now()));
-            decision = decide(&self.actor.policy, &Situation { balance_low_until: Some(until), ..situation });
+        let mut leave = None;
+        if let (Some(Step::Order { .. }), Some(Caller { account, .. })) = (&decision.step, &view.caller) {
+            let asked = match view.requested {
+                true => Ok(self.balances.leave(account)),
+                false => self.balances.ask_leave(account, &view.object),
+            };
+            match asked {
+                Ok(given) => leave = Some(given),
+                Err(until) => {
+                    let until = later(now, until.saturating_duration_since(Instant::now()));
+                    decision = decide(&self.actor.policy, &Situation { balance_low_until: Some(until), ..situation });
+                }
+            }
         }
-        Done { entries, seen, decision }
+        (Done { entries, seen, decision }, leave)
     }
 
     /// Is there something to do, or has the moment come at which a look tells more?
@@ -181,17 +216,34 @@ impl Operator {
         due && view.owner.is_none() && done.seen != Seen::NotYet
     }
 
-    /// The book could not be read or written: people must see why nothing is ordered.
-    async fn tell_of_trouble(&self, instance: &Arc<RedisInstance>, done: &Done, error: &act::Trouble) {
+    /// What was to be done could not be done: people must see why.
+    async fn tell_of_trouble(&self, view: &View<'_>, done: &Done, error: &act::Trouble) {
+        let (reason, what) = match error {
+            // Passing: there is news, or a limit.
+            act::Trouble::Wait(_) | act::Trouble::Changed => return,
+            act::Trouble::Book(book::Error::Conflict) if self.failures(&view.object) == 0 => return,
+            act::Trouble::Book(book::Error::TooSlow) => ("CloudUnavailable", "the cloud or the API server is too slow"),
+            act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {
+                ("BookUnavailable", "the account book can't be read and written")
+            }
+        };
+        if done.decision.step.is_none() {
+            return;
+        }
         let verdict = Verdict {
             health: Health::Reconciling,
-            reason: "BookUnavailable".into(),
-            message: format!("Nothing is ordered while the account book can't be written: {error}"),
+            reason: reason.into(),
+            message: format!("Nothing is ordered while {what}: {}", sentence(&error.to_string())),
             error: None,
         };
-        if let Err(error) = self.reporter.status(instance, &done.entries, &done.seen, &verdict, false).await {
+        if let Err(error) = self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await
+        {
             tracing::debug!(%error, "the status could not be written either");
         }
+    }
+
+    fn failures(&self, object: &Object) -> u32 {
+        self.known().get(object).map_or(0, |known| known.failures)
     }
 
     /// Once, when the cloud's clock and ours are found apart.
@@ -206,7 +258,9 @@ impl Operator {
             "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's; set the clock of its node right."
         );
         tracing::warn!(offset_seconds = offset.as_secs(), "{note}");
-        self.reporter.event(instance.object_ref(&()), "Warning", "ClockSkew", "Look", &note, None);
+        // Of front ends whose clocks are apart each answer would be news.
+        let once = Some("clock".to_owned());
+        self.actor.reporter.event(instance.object_ref(&()), "Warning", "ClockSkew", "Look", &note, once);
     }
 
     /// Counts it under its state.
@@ -219,31 +273,36 @@ impl Operator {
             Health::AsBefore => return,
         };
         if let Some(known) = self.known().get_mut(object) {
-            known.failures = 0;
-            if known.state != Some(state) {
-                self.metrics.instance(known.state, Some(state));
-                known.state = Some(state);
+            let before = known.state.replace(state);
+            if before != Some(state) {
+                self.actor.metrics.instance(before, Some(state));
             }
         }
     }
 
-    fn next(&self, instance: &RedisInstance, done: &Done, looked: bool) -> Action {
+    fn next(&self, instance: &RedisInstance, done: &Done) -> Action {
         let now = self.actor.calls.now();
         let is_new = instance.creation_timestamp().is_some_and(|created| now.duration_since(created.0) < NEW);
         match (&done.seen, done.decision.again) {
-            // Whole seconds: the Date of a look is past that moment a second later.
+            // What was found to do on the way is done by the next one.
+            _ if done.decision.step.is_some() => Action::requeue(NEWS),
             (_, Some(again)) => {
+                // Whole seconds: the Date of a look is past that moment a second later. Not too far ahead: the Date that it was
+                // reckoned from may be wrong, and to decide again costs nothing.
                 let wait = again.duration_since(now) + SignedDuration::from_secs(1);
-                Action::requeue(wait.max(SignedDuration::from_millis(500)).unsigned_abs())
+                Action::requeue(wait.clamp(AGAIN_AT_LEAST, AGAIN_AT_MOST).unsigned_abs())
             }
             (Seen::Failed(LookFailure { cause: LookError::Credentials(_), .. }), None) => {
                 Action::requeue(if is_new { SECRET_SOON } else { SECRET_AGAIN })
             }
-            // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
-            (Seen::Failed(_), None) if looked => Action::requeue(self.actor.policy.active),
             _ => Action::await_change(),
         }
     }
+}
+
+/// A moment of the cloud's clock, later by so much.
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
 }
 
 /// Could it observe its instance? `None` as long as that isn't known.

@@ -47,7 +47,7 @@ impl Operator {
             };
             let done = matches!(event, Some(Event::InitDone));
             for redis_id in event.map(|event| self.cache.apply(event)).unwrap_or_default() {
-                self.wakes.wake(self.claims.of(&redis_id));
+                self.actor.wakes.wake(self.claims.of(&redis_id));
             }
             if let Some(synced) = synced.take_if(|_| done) {
                 self.synced.fetch_add(1, Ordering::Relaxed);
@@ -90,14 +90,14 @@ impl Operator {
                     }
                 }
                 Event::Apply(instance) => self.appeared(instance),
-                Event::Delete(instance) => self.gone(&ObjectRef::from_obj(instance), &instance.spec.redis_id),
+                Event::Delete(instance) => self.gone(&ObjectRef::from_obj(instance)),
             });
         events.modify(|instance| instance.managed_fields_mut().clear()).reflect(writer).applied_objects()
     }
 
     /// An object that this version can't read is as good as gone, and it is said; all others go on.
     fn unreadable(&self, store: &Store<RedisInstance>, bad: InvalidObject) -> Option<RedisInstance> {
-        let ObjectMeta { name, namespace, uid, .. } = bad.metadata;
+        let ObjectMeta { name, namespace, uid, generation, .. } = bad.metadata;
         let error = bad.error;
         tracing::error!(
             namespace,
@@ -110,16 +110,18 @@ impl Operator {
             kind: Some(RedisInstance::kind(&()).into()),
             name: name.clone(),
             namespace: namespace.clone(),
-            uid,
+            uid: uid.clone(),
             ..ObjectReference::default()
         };
-        self.reporter.event(
+        let once =
+            Some(format!("unreadable.{}.{:x}", uid.as_deref().unwrap_or_default(), generation.unwrap_or_default()));
+        self.actor.reporter.event(
             object,
             "Warning",
             "Unreadable",
             "Read",
             &format!("This RedisInstance can't be read: {error}"),
-            None,
+            once,
         );
         let last_read = store.get(&ObjectRef::new(&name?).within(&namespace?))?;
         Some(RedisInstance::clone(&last_read))

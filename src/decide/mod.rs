@@ -64,6 +64,8 @@ pub struct Situation<'a> {
     pub secret_version: Option<&'a str>,
     /// The account's balance was too low for an order: none is tried before this moment.
     pub balance_low_until: Option<Timestamp>,
+    /// The look was made since something was to be done.
+    pub due: bool,
     /// The cloud's time, as far as known.
     pub now: Timestamp,
 }
@@ -104,6 +106,17 @@ pub enum LookError {
 }
 
 impl LookFailure {
+    /// Does it lead to the same as another one? (Each try may fail in its own words.)
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.lasting == other.lasting
+            && match (&self.cause, &other.cause) {
+                (LookError::Cloud(one), LookError::Cloud(two)) => {
+                    one.code == two.code && codes::read_trouble(one) == codes::read_trouble(two)
+                }
+                (one, two) => one == two,
+            }
+    }
+
     /// Somebody must act before a look can succeed.
     pub fn is_final(&self) -> bool {
         match &self.cause {
@@ -298,6 +311,14 @@ impl<'a> Situation<'a> {
 
     fn observes(&self) -> bool {
         self.instance.spec.mode == crate::api::Mode::Observe
+    }
+
+    /// The status says, of the present spec, that it is stalled for this reason.
+    fn is_stalled(&self, reason: &str) -> bool {
+        let conditions = self.instance.status.iter().flat_map(|status| &status.conditions);
+        conditions.filter(|condition| condition.type_ == "Stalled" && condition.reason == reason).any(|condition| {
+            condition.status == "True" && condition.observed_generation == self.instance.metadata.generation
+        })
     }
 
     /// It has been Ready at its present generation.

@@ -78,6 +78,7 @@ impl Case {
             deal: self.deal.as_ref(),
             secret_version: Some(&self.secret_version),
             balance_low_until: self.balance_low_until,
+            due: false,
             now: self.now,
         }
     }

@@ -28,7 +28,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !look.lasting => {
             let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
-            let is_work = never_seen || situation.has_new_work();
+            let is_work = never_seen || situation.due || situation.has_new_work();
             let health = if is_work { Health::Reconciling } else { Health::AsBefore };
             told(health, "CloudUnavailable", format!("The cloud could not be asked: {said} It is asked again."))
         }
