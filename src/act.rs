@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{InstanceRef, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
+    api::{InstanceRef, PROCEED_AFTER, Phase, REQUESTED_AT, RedisInstance, RedisUpgrade},
     balance::Balances,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
@@ -23,6 +23,8 @@ use crate::{
 const ORDER_WAIT: Duration = Duration::from_secs(15);
 /// The range of sizes is a help in a message, no more.
 const RANGE_WAIT: Duration = Duration::from_secs(5);
+/// One call of the API server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
 
@@ -48,10 +50,16 @@ pub enum Trouble {
     Wait(Duration),
     #[error("the account book: {0}")]
     Book(#[from] book::Error),
+    /// What was watched is not what is declared: the watch is about to say so.
+    #[error("the RedisInstance has changed meanwhile")]
+    Changed,
+    #[error("the RedisInstance could not be read once more before its order: {0}")]
+    Api(String),
 }
 
 #[derive(Clone)]
 pub struct Actor {
+    pub client: Client,
     pub book: Book,
     pub calls: Calls,
     pub policy: Policy,
@@ -111,9 +119,13 @@ impl Actor {
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {
                     self.advance(subject, &mut entries, &entry, Outcome::Settled { phase, at, evidence, error })
                         .await?;
-                    self.book.prune(&entries, at).await;
                 }
-                _ => return Ok(Done { entries, seen, decision }),
+                _ => {
+                    if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen {
+                        self.book.prune(&entries, *at).await;
+                    }
+                    return Ok(Done { entries, seen, decision });
+                }
             }
         }
         let decision = decide(&self.policy, &self.situation(subject, &entries, &seen, deal.as_ref()));
@@ -167,6 +179,7 @@ impl Actor {
         seen: &Seen,
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
+        self.confirm(instance).await?;
         let order = book::Order {
             region: instance.spec.region.clone(),
             from,
@@ -196,6 +209,17 @@ impl Actor {
             Ok(Ok(Some(entry))) => entry,
             _ => entry,
         })
+    }
+
+    /// The watch may be late, and the look has taken its time: money is spent only on what is declared now.
+    async fn confirm(&self, watched: &RedisInstance) -> Result<(), Trouble> {
+        let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &watched.namespace().unwrap_or_default());
+        let now = match timeout(CALL_TIMEOUT, api.get_opt(&watched.name_any())).await {
+            Ok(Ok(now)) => now,
+            Ok(Err(error)) => return Err(Trouble::Api(error.to_string())),
+            Err(_) => return Err(Trouble::Api("the API server did not answer in time".into())),
+        };
+        now.is_some_and(|now| declares_the_same(watched, &now)).then_some(()).ok_or(Trouble::Changed)
     }
 
     /// Sends an order, once, and writes down what came of it. Returns the entry as it stands then, if it could be written.
@@ -296,6 +320,14 @@ impl Actor {
     }
 }
 
+/// The same object, still wanted, with the same spec and the same word of a person about its book.
+fn declares_the_same(watched: &RedisInstance, now: &RedisInstance) -> bool {
+    now.metadata.deletion_timestamp.is_none()
+        && now.metadata.uid == watched.metadata.uid
+        && now.metadata.generation == watched.metadata.generation
+        && now.annotations().get(PROCEED_AFTER) == watched.annotations().get(PROCEED_AFTER)
+}
+
 fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
     let (namespace, name) = (instance.namespace().unwrap_or_default(), instance.name_any());
     InstanceRef {
@@ -312,4 +344,31 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
 /// The moment of the cloud's clock that is `wait` from now.
 pub fn moment(now: Timestamp, wait: Duration) -> Timestamp {
     jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing;
+
+    #[test]
+    fn only_what_is_declared_now_is_ordered() {
+        let watched = testing::instance("sessions", "a", 2048);
+        let edited = |edit: fn(&mut RedisInstance)| {
+            let mut now = watched.clone();
+            edit(&mut now);
+            declares_the_same(&watched, &now)
+        };
+        assert!(edited(|_| {}));
+        assert!(edited(|now| {
+            now.metadata.resource_version = Some("9".into());
+            now.labels_mut().insert("team".into(), "shop".into());
+        }));
+        assert!(!edited(|now| now.metadata.generation = Some(99)));
+        assert!(!edited(|now| now.metadata.uid = Some("b".into())));
+        assert!(!edited(|now| now.metadata.deletion_timestamp = Some(testing::at(1))));
+        assert!(!edited(|now| {
+            now.annotations_mut().insert(PROCEED_AFTER.into(), "crs-1-1".into());
+        }));
+    }
 }
