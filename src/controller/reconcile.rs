@@ -32,6 +32,8 @@ const SECRET_SOON: Duration = Duration::from_secs(2);
 const NEW: SignedDuration = SignedDuration::from_mins(1);
 /// After a conflict in the book: somebody has just written, so there is news.
 const CONFLICT_AGAIN: Duration = Duration::from_millis(200);
+/// The watch tells of a change by itself, sooner than this.
+const CHANGED_AGAIN: Duration = Duration::from_secs(2);
 /// An object that fails waits 1 s, 2 s, 4 s, … and this at most.
 const FAILING_AT_MOST: Duration = Duration::from_secs(300);
 /// A clock that is off by less needs no mention.
@@ -130,6 +132,7 @@ impl Operator {
                 Ok(after) => done = after,
                 Err(act::Trouble::Wait(wait)) => return Ok(Action::requeue(wait)),
                 Err(act::Trouble::Book(book::Error::Conflict)) => return Ok(Action::requeue(CONFLICT_AGAIN)),
+                Err(act::Trouble::Changed) => return Ok(Action::requeue(CHANGED_AGAIN)),
                 Err(error) => {
                     self.tell_of_trouble(instance, &done, &error).await;
                     return Err(error.into());
@@ -139,7 +142,10 @@ impl Operator {
             self.observer.saw(caller, redis_id, &done.seen);
         }
         self.announce_clock(instance);
-        self.observer.set_active(&object, done.decision.active);
+        if owner.is_none() {
+            // One that only stands by must not send its owner's reader to sleep.
+            self.observer.set_active(&object, done.decision.active);
+        }
         let handled = requested && (looked || caller.is_none() || owner.is_some());
         self.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
         self.count(&object, &done.decision.verdict);
