@@ -78,10 +78,11 @@ impl Actor {
     /// limit is taken before anything is read for it.
     pub async fn carry_out(&self, subject: &Subject<'_>, ordering: bool) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
-        if ordering {
-            self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
-        }
-        self.calls.reserve_look(subject.caller).map_err(Trouble::Wait)?;
+        let reserved = match ordering {
+            true => self.calls.reserve_order_and_look(subject.caller),
+            false => self.calls.reserve_look(subject.caller),
+        };
+        reserved.map_err(Trouble::Wait)?;
         let ledger = self.book.read(redis_id).await?;
         let seen = match self.calls.find_reserved(subject.caller, redis_id).await {
             Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),

@@ -84,6 +84,11 @@ impl Calls {
         self.take(caller, UPGRADE)
     }
 
+    /// Takes the shares of one look and of the order that it is made for.
+    pub fn reserve_order_and_look(&self, caller: &Caller) -> Result<(), Duration> {
+        self.limits.try_take_all(caller, &[UPGRADE, DESCRIBE]).inspect_err(|wait| self.metrics.throttled(*wait))
+    }
+
     /// Sends the order. Its share of the limit was taken with [`Self::reserve_order`].
     pub async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
         self.counted(caller, UPGRADE, self.cloud.upgrade(caller, permit)).await

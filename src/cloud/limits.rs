@@ -79,23 +79,32 @@ impl Limits {
 
     /// Takes the right to make one call, or says how long to stay away.
     pub fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+        self.try_take_all(caller, &[action])
+    }
+
+    /// Takes the right to make one call of each action, the scarcest last, or says how long to stay away. All at once: after a pause the
+    /// first to take something finds out whether the cloud is back, and must not be held back by itself.
+    pub fn try_take_all(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
         let now = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.sweep(&mut state, now);
-        let bucket = (place(caller), action);
-        if let Some(pause) = state.pauses.get(&bucket.0).filter(|pause| now < pause.until) {
+        let place = place(caller);
+        if let Some(pause) = state.pauses.get(&place).filter(|pause| now < pause.until) {
             let left = pause.until - now;
             return Err(left + self.up_to(left.min(FIRST_PAUSE)));
         }
-        if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
-            // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
-            let free = now + not_until.wait_time_from(self.clock.now());
-            let next = state.queues.entry(bucket).or_insert(free);
-            let mine = free.max(*next).min(now + LONGEST_QUEUE);
-            *next = mine + self.period;
-            return Err(mine - now);
+        for action in actions {
+            let bucket = (place.clone(), *action);
+            if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
+                // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
+                let free = now + not_until.wait_time_from(self.clock.now());
+                let next = state.queues.entry(bucket).or_insert(free);
+                let mine = free.max(*next).min(now + LONGEST_QUEUE);
+                *next = mine + self.period;
+                return Err(mine - now);
+            }
         }
-        if let Some(pause) = state.pauses.get_mut(&bucket.0) {
+        if let Some(pause) = state.pauses.get_mut(&place) {
             // One goes first, so that no herd falls on a cloud that just came back.
             pause.probing = true;
             pause.until = now + PROBE;
@@ -280,6 +289,15 @@ mod tests {
         assert!((0..100).all(|_| limits.try_take(&caller, "X").is_err()));
         limits.learn(&caller, &Ok(()));
         assert!((0..100).all(|_| limits.try_take(&caller, "X").is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pause_one_who_needs_two_rights_goes_first_too() {
+        let (limits, caller) = (limits(0.0), caller("a", "gz"));
+        limits.learn(&caller, &failed("Timeout"));
+        tokio::time::advance(FIRST_PAUSE).await;
+        assert_eq!(limits.try_take_all(&caller, &["UpgradeRedis", "DescribeRedis"]), Ok(()));
+        assert!(limits.try_take_all(&caller, &["UpgradeRedis", "DescribeRedis"]).is_err(), "just one");
     }
 
     #[tokio::test(start_paused = true)]
