@@ -194,7 +194,7 @@ pub async fn run(args: RunArgs) -> Result<(), String> {
         stopping: stopping.clone(),
     };
     let (orders, events) = (actor.orders.clone(), actor.reporter.tasks.clone());
-    let operator = Arc::new(Operator::new(actor, cache, observer, secrets));
+    let operator = Arc::new(Operator::new(actor, cache, observer, secrets, args.concurrency));
 
     stop_on_signals(stopping.clone())?;
     let watches = namespaces.len() + 1;

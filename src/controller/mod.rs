@@ -1,6 +1,7 @@
 //! Watches, queue and reconcile: what is at hand decides first, and only what is due costs calls.
 
 mod reconcile;
+mod shares;
 mod watches;
 
 use std::{
@@ -49,6 +50,7 @@ pub struct Operator {
     pub wakes: Wakes,
     /// How many watches have shown all that there is.
     pub synced: AtomicUsize,
+    shares: Arc<shares::Shares>,
     known: Mutex<HashMap<Object, Known>>,
     clock_announced: AtomicBool,
 }
@@ -62,7 +64,8 @@ struct Known {
 }
 
 impl Operator {
-    pub fn new(actor: Actor, cache: Cache, observer: Observer, secrets: Secrets) -> Self {
+    /// `concurrency`: how many `RedisInstance`s are worked on at the same time.
+    pub fn new(actor: Actor, cache: Cache, observer: Observer, secrets: Secrets, concurrency: u16) -> Self {
         Self {
             reporter: actor.reporter.clone(),
             metrics: actor.metrics.clone(),
@@ -73,6 +76,7 @@ impl Operator {
             observer,
             secrets,
             synced: AtomicUsize::new(0),
+            shares: Arc::new(shares::Shares::of(concurrency)),
             known: Mutex::default(),
             clock_announced: AtomicBool::new(false),
         }
@@ -205,7 +209,7 @@ mod tests {
             orders: TaskTracker::new(),
             stopping: CancellationToken::new(),
         };
-        Operator::new(actor, cache, observer, secrets)
+        Operator::new(actor, cache, observer, secrets, 32)
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ const NEW: SignedDuration = SignedDuration::from_mins(1);
 const CONFLICT_AGAIN: Duration = Duration::from_millis(200);
 /// The watch tells of a change by itself, sooner than this.
 const CHANGED_AGAIN: Duration = Duration::from_secs(2);
+/// Around so long after which one comes back whose account has all the workers that it may have.
+const SHARE_AGAIN: Duration = Duration::from_secs(1);
 /// An object that fails waits 1 s, 2 s, 4 s, … and this at most.
 const FAILING_AT_MOST: Duration = Duration::from_secs(300);
 /// A clock that is off by less needs no mention.
@@ -126,6 +128,9 @@ impl Operator {
         let is_due = done.decision.step.is_some() || done.decision.again.is_some_and(|again| again <= now) || requested;
         let mut looked = false;
         if let (Some(caller), None, true, true) = (&caller, &owner, is_due, done.seen != Seen::NotYet) {
+            let Some(_share) = self.shares.take(&caller.account) else {
+                return Ok(Action::requeue(SHARE_AGAIN.mul_f64(0.5 + rand::random::<f64>())));
+            };
             let subject = Subject { instance, caller, secret_version: &version };
             let ordering = matches!(done.decision.step, Some(Step::Order { .. }));
             match self.actor.carry_out(&subject, ordering).await {
