@@ -304,7 +304,7 @@ async fn does_the_main_job(release: &Release, world: &World) {
     })
     .await;
 
-    let sessions = world.wait_ready("sessions").await;
+    let sessions = world.wait_fulfilled("sessions").await;
     let orders = world.cloud.orders("crs-00000001").await;
     assert_eq!(orders, [(1024, 2048, text(&sessions["status"]["dealId"]))]);
     let entries = world.list("RedisUpgrade", release.name).await;
