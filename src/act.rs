@@ -59,6 +59,8 @@ pub enum Trouble {
     /// What was watched is not what is declared: the watch is about to say so.
     #[error("the RedisInstance has changed meanwhile")]
     Changed,
+    #[error("the operator is stopping: nothing new is ordered")]
+    Stopping,
     #[error("the RedisInstance could not be read once more before its order: {0}")]
     Unconfirmed(String),
 }
@@ -121,9 +123,6 @@ impl Actor {
                 }
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
-                    if self.stopping.is_cancelled() {
-                        break decision;
-                    }
                     entries.push(self.order(subject, &ledger, look, (from, to), leave).await?);
                 }
             }
@@ -172,6 +171,9 @@ impl Actor {
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
         self.confirm(instance).await?;
+        if self.stopping.is_cancelled() {
+            return Err(Trouble::Stopping);
+        }
         let order = book::Order {
             region: instance.spec.region.clone(),
             from,

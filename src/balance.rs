@@ -17,7 +17,6 @@ const CAP: Duration = Duration::from_secs(900);
 struct Low {
     /// The next probe; while one is under way, when it is given up.
     until: Instant,
-    probing: bool,
     times: u32,
     /// Who waits, in order of arrival.
     waiting: Vec<Object>,
@@ -34,6 +33,7 @@ pub struct Balances {
 pub struct Leave {
     balances: Balances,
     account: Account,
+    is_probe: bool,
 }
 
 impl Balances {
@@ -47,6 +47,7 @@ impl Balances {
     /// # Errors
     /// When to ask again.
     pub fn ask_leave(&self, account: &Account, object: &Object) -> Result<Leave, Instant> {
+        let mut is_probe = false;
         if let Some(low) = self.low.lock().get_mut(account) {
             let now = Instant::now();
             if low.until > now {
@@ -56,30 +57,29 @@ impl Balances {
                 return Err(low.until);
             }
             low.until = now + PROBE;
-            low.probing = true;
+            is_probe = true;
         }
-        Ok(self.leave(account))
+        Ok(Leave { balances: self.clone(), account: account.clone(), is_probe })
     }
 
     /// Leave by somebody's word, whatever is known of the balance.
     pub fn leave(&self, account: &Account) -> Leave {
-        Leave { balances: self.clone(), account: account.clone() }
+        Leave { balances: self.clone(), account: account.clone(), is_probe: false }
     }
 }
 
 impl Leave {
     /// The order was refused for the balance. Of several that were under way at once only the first one says something new.
-    pub fn refused(self) {
+    pub fn refused(mut self) {
         let mut all = self.balances.low.lock();
         let now = Instant::now();
         // Keys come and go; an account of which nothing was heard for so long is asked afresh.
         all.retain(|_, low| now < low.until + 2 * CAP);
-        let new = || Low { until: now, probing: true, times: 0, waiting: Vec::new() };
+        let new = || Low { until: now, times: 0, waiting: Vec::new() };
         let low = all.entry(self.account.clone()).or_insert_with(new);
-        if low.probing || low.until <= now {
+        if std::mem::take(&mut self.is_probe) || low.until <= now {
             low.until = now + self.balances.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
             low.times += 1;
-            low.probing = false;
         }
     }
 
@@ -93,9 +93,7 @@ impl Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        let mut all = self.balances.low.lock();
-        if let Some(low) = all.get_mut(&self.account).filter(|low| low.probing) {
-            low.probing = false;
+        if let (true, Some(low)) = (self.is_probe, self.balances.low.lock().get_mut(&self.account)) {
             low.until = Instant::now();
             if !low.waiting.is_empty() {
                 self.balances.wakes.wake([low.waiting.remove(0)]);

@@ -123,7 +123,10 @@ impl Operator {
                 Subject { instance, caller, secret_version: &view.secret_version, due: done.decision.step.is_some() };
             match self.actor.carry_out(&subject, leave).await {
                 Ok(after) => done = after,
-                Err(act::Trouble::Wait(wait)) => return Ok(Action::requeue(wait)),
+                Err(act::Trouble::Wait(wait)) => {
+                    self.tell(&view, &done, false).await?;
+                    return Ok(Action::requeue(wait));
+                }
                 Err(error) => {
                     self.tell_of_trouble(&view, &done, &error).await;
                     return Err(error.into());
@@ -136,9 +139,7 @@ impl Operator {
             self.observer.set_active(&view.object, done.decision.active);
         }
         self.announce_clock(instance);
-        let handled = view.requested && done.seen != Seen::NotYet;
-        self.actor.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
-        self.count(&view.object, &done.decision.verdict);
+        self.tell(&view, &done, view.requested && done.seen != Seen::NotYet).await?;
         match done.seen {
             // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
             Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) if due => Err(Error::Look(error)),
@@ -216,11 +217,19 @@ impl Operator {
         due && view.owner.is_none() && done.seen != Seen::NotYet
     }
 
+    /// Tells what was decided. `handled`: the look that somebody asked for was made.
+    async fn tell(&self, view: &View<'_>, done: &Done, handled: bool) -> Result<(), Error> {
+        let verdict = &done.decision.verdict;
+        self.actor.reporter.status(view.instance, &done.entries, &done.seen, verdict, handled).await?;
+        self.count(&view.object, verdict);
+        Ok(())
+    }
+
     /// What was to be done could not be done: people must see why.
     async fn tell_of_trouble(&self, view: &View<'_>, done: &Done, error: &act::Trouble) {
         let (reason, what) = match error {
             // Passing: there is news, or a limit.
-            act::Trouble::Wait(_) | act::Trouble::Changed => return,
+            act::Trouble::Wait(_) | act::Trouble::Changed | act::Trouble::Stopping => return,
             act::Trouble::Book(book::Error::Conflict) if self.failures(&view.object) == 0 => return,
             act::Trouble::Book(book::Error::TooSlow) => ("CloudUnavailable", "the cloud or the API server is too slow"),
             act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::{
     Decision, Policy, Situation, Step, Verdict,
     codes::{self, Retry},
-    later, sentence,
+    later, ordering, sentence,
 };
 use crate::api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in};
 
@@ -24,9 +24,8 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
         .or_else(|| refused(policy, situation, size, look_at))
         .or_else(|| balance_low(situation));
     hold.unwrap_or_else(|| {
-        let ordering =
-            Verdict::reconciling("Ordering", format!("The instance has {size} MB, {desired} are declared: ordering."));
-        Decision::step(Step::Order { from: size, to: desired }, ordering)
+        let told = ordering(situation, format!("The instance has {size} MB, {desired} are declared: ordering."));
+        Decision::step(Step::Order { from: size, to: desired }, told)
     })
 }
 

@@ -259,6 +259,12 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
     situation.found(10702, "InstanceStatusAbnormal", message)
 }
 
+/// An order is being made. One more try while a top-up is waited for is no news before it has an answer.
+fn ordering(situation: &Situation<'_>, message: String) -> Verdict {
+    let waits = situation.is_stalled("AccountBalanceNotEnough");
+    Verdict::new(if waits { Health::AsBefore } else { Health::Reconciling }, "Ordering", message)
+}
+
 fn observed(situation: &Situation<'_>, size: i64) -> Verdict {
     let desired = situation.desired();
     let message = format!("The instance has {size} MB, {desired} are declared; mode Observe: nothing is ordered.");

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{Deal, Decision, Health, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, size_is_there};
+use super::{Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, ordering, size_is_there};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
     cloud::{DealState, InstanceState},
@@ -49,10 +49,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
         }
         _ if dead => not_running(situation, entry, look),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
-            let ordering = Verdict::reconciling("Ordering", format!("Ordering {to} MB ({name})."));
-            // One more try after a top-up was waited for is no news before it has an answer.
-            let waits = situation.is_stalled("AccountBalanceNotEnough");
-            let told = if waits { Verdict { health: Health::AsBefore, ..ordering } } else { ordering };
+            let told = ordering(situation, format!("Ordering {to} MB ({name})."));
             Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE))
         }
         _ => Decision::rest(unknown(entry, dead_after)).active().again_after(dead_after),
