@@ -100,7 +100,7 @@ impl Book {
         if Instant::now() + SEND_MARGIN > send_before {
             return Err(Error::TooSlow);
         }
-        let number = ledger.entries.iter().map(RedisUpgrade::number).max().unwrap_or(0) + 1;
+        let number = ledger.entries.iter().map(RedisUpgrade::number).max().unwrap_or(0).saturating_add(1);
         // Book and wire say the same time: whole seconds.
         let signed_at = Timestamp::from_second(order.signed_at.as_second()).unwrap_or(order.signed_at);
         let entry = RedisUpgrade {

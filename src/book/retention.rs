@@ -7,6 +7,8 @@ use crate::api::{Phase, RedisUpgrade};
 
 /// Accepted entries that are kept, the newest.
 const ACCEPTED_KEPT: usize = 10;
+/// So many are deleted in one go.
+const AT_ONCE: usize = 20;
 /// A number freed sooner could be written, and sent, a second time by who read the book before (searched with a model).
 const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
@@ -29,7 +31,7 @@ pub(super) fn prunable(entries: &[RedisUpgrade], now: Timestamp) -> Vec<&RedisUp
             }
             Phase::Abandoned => accepted > 0,
         };
-        if spare && newer > 0 && is_old(entry, now) {
+        if spare && newer > 0 && superfluous.len() < AT_ONCE && is_old(entry, now) {
             superfluous.push(entry);
         }
     }

@@ -167,9 +167,9 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
 
     let leads = Arc::new(AtomicBool::new(false));
     let ready = {
-        let (operator, leads, watches) = (operator.clone(), leads.clone(), namespaces.len() + 1);
+        let (operator, leads) = (operator.clone(), leads.clone());
         // One that stands by is ready for that.
-        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.is_synced(watches))
+        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.is_synced())
     };
     let served = serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready)
         .await
@@ -280,7 +280,8 @@ fn wire(
         orders: TaskTracker::new(),
         stopping,
     });
-    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets)), actor))
+    let watches = namespaces.len() + 1;
+    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, watches)), actor))
 }
 
 /// Keeps the lease, if there is one. When it is lost, all work is told to end.

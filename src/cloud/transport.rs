@@ -129,7 +129,11 @@ impl Transport {
         };
         let exchange = async {
             let response = fill(client.post(self.endpoint.clone())).send().await.map_err(failure)?;
-            let at = date(&response);
+            let at = match route {
+                Route::Read => date(&response),
+                // The number of a deal is worth more than the minute in which it was made.
+                Route::Order { .. } => date(&response).or_else(|| Some(self.clock.now())),
+            };
             self.read(response, at).await.map_err(|error| CloudError { at, ..error })
         };
         match route {

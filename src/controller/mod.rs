@@ -45,7 +45,8 @@ pub struct Operator {
     claims: Claims,
     observer: Observer,
     secrets: Secrets,
-    /// How many watches have shown all that there is.
+    /// How many watches there are, and how many of them have shown all that there is.
+    watches: usize,
     synced: AtomicUsize,
     known: Mutex<HashMap<Object, Known>>,
     clock_announced: AtomicBool,
@@ -60,7 +61,15 @@ struct Known {
 }
 
 impl Operator {
-    pub fn new(actor: Arc<Actor>, balances: Balances, cache: Cache, observer: Observer, secrets: Secrets) -> Self {
+    /// `watches`: one for each namespace, and the book's.
+    pub fn new(
+        actor: Arc<Actor>,
+        balances: Balances,
+        cache: Cache,
+        observer: Observer,
+        secrets: Secrets,
+        watches: usize,
+    ) -> Self {
         Self {
             actor,
             balances,
@@ -68,15 +77,16 @@ impl Operator {
             claims: Claims::default(),
             observer,
             secrets,
+            watches,
             synced: AtomicUsize::new(0),
             known: Mutex::default(),
             clock_announced: AtomicBool::new(false),
         }
     }
 
-    /// Has each of so many watches shown all that there is?
-    pub fn is_synced(&self, watches: usize) -> bool {
-        self.synced.load(Ordering::Relaxed) >= watches
+    /// Has each watch shown all that there is?
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Relaxed) >= self.watches
     }
 
     /// Runs until `stopping`: then nothing new is begun, and what runs is finished.

@@ -214,7 +214,8 @@ impl Operator {
     fn is_due(&self, view: &View<'_>, done: &Done) -> bool {
         let has_come = done.decision.again.is_some_and(|again| again <= self.actor.calls.now());
         let due = done.decision.step.is_some() || has_come || view.requested;
-        due && view.owner.is_none() && done.seen != Seen::NotYet
+        // Before all namespaces are listed, an older one may own the instance.
+        due && view.owner.is_none() && done.seen != Seen::NotYet && self.is_synced()
     }
 
     /// Tells what was decided. `handled`: the look that somebody asked for was made.

@@ -18,7 +18,7 @@ pub const NEVER_SENT: &str = "NeverSent";
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Decision {
     let desired = situation.desired();
     let hold = already_paid(policy, situation, size, look_at)
-        .or_else(|| failed_too_often(policy, situation, look_at))
+        .or_else(|| failed_too_often(policy, situation, size, look_at))
         .or_else(|| lost_too_often(situation))
         .or_else(|| not_sent(policy, situation, look_at))
         .or_else(|| refused(policy, situation, size, look_at))
@@ -68,10 +68,11 @@ fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: 
 }
 
 /// Accepted orders that the cloud did not carry out: twice more at most, backing off.
-fn failed_too_often(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
+fn failed_too_often(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
     let failed: Vec<_> = counted(situation)
         .take_while(|entry| entry.phase() != Phase::Fulfilled)
-        .filter(|entry| entry.phase() == Phase::Failed)
+        // What the size has overtaken since counts no more.
+        .filter(|entry| entry.phase() == Phase::Failed && entry.spec.to > size)
         .collect();
     let newest = *failed.first()?;
     let error = newest.outcome().error;

@@ -127,7 +127,12 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
                 Decision::step(Step::AskDeal { entry: name, deal_id }, upgrading)
             } else {
                 let age = look.at.duration_since(signed_at);
-                Decision::rest(upgrading).active().again_after(later(situation.now, age / 8))
+                let message = format!(
+                    "The upgrade to {to} MB was accepted and hasn't begun: {}. If that lasts, ask the cloud's support.",
+                    pending(&deal_id, deal.and_then(|deal| deal.state))
+                );
+                let told = Verdict::reconciling("Upgrading", message);
+                Decision::rest(told).active().again_after(later(situation.now, age / 8))
             }
         }
     }
@@ -154,9 +159,22 @@ fn not_running(situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) 
     }
 }
 
+/// What is known of a deal that tells nothing of its end.
+fn pending(deal_id: &str, state: Option<DealState>) -> String {
+    match state {
+        _ if deal_id.is_empty() => "the number of its deal isn't known".into(),
+        Some(DealState::Pending(status)) => format!("deal {deal_id} has status {status} ({})", deal_status(status)),
+        _ => format!("the cloud says nothing of deal {deal_id}"),
+    }
+}
+
 /// The documented names (260/5329).
 fn deal_status(status: i64) -> &'static str {
     match status {
+        1 => "unpaid: pay or cancel it in the console",
+        2 => "paid, not delivered",
+        3 => "delivering",
+        12 => "paying",
         5 => "delivery failed",
         6 => "refunded",
         7 => "closed",

@@ -171,12 +171,14 @@ async fn another_status_is_no_answer_whatever_the_body_says() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_readable_date_is_no_answer() {
+async fn a_look_without_a_readable_date_is_no_answer_and_an_accepted_order_keeps_its_deal() {
     for date in ["", "Date: yesterday\r\n", "Date: 1795552054\r\n"] {
         let server = server(move || http("200 OK", date, &accepted().to_string())).await;
-        let (kind, word, message) = both_fail(&client(&server), &server).await;
-        assert_eq!((kind, word.as_str()), (ErrorKind::NoAnswer, "Unreadable"));
-        assert!(message.contains("Date"), "{message}");
+        let client = client(&server);
+        let look = client.find(&caller(), "crs-1").await.unwrap_err();
+        assert_eq!((look.kind, look.code_desc.as_str()), (ErrorKind::NoAnswer, "Unreadable"));
+        assert!(look.message.contains("Date"), "{}", look.message);
+        assert_eq!(client.upgrade(&caller(), permit()).await.unwrap().value.deal_id, "432587");
     }
 }
 
