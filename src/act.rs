@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -98,6 +98,17 @@ impl Actor {
                 Some(Step::Order { from, to }) if !ordered && !self.stopping.is_cancelled() => {
                     let Seen::Instance(look) = &seen else { break };
                     if !ordering {
+                        // Its own wait is over, or something else was; its account may still be waiting for money.
+                        let object = ObjectRef::from_obj(&**subject.instance);
+                        if let Some(until) = self.balances.closed_until(&subject.caller.account, &object) {
+                            let until = moment(self.calls.now(), until.saturating_duration_since(Instant::now()));
+                            let situation = self.situation(subject, &entries, &seen, deal.as_ref());
+                            let decision =
+                                decide(&self.policy, &Situation { balance_low_until: Some(until), ..situation });
+                            if decision.step.is_none() {
+                                return Ok(Done { entries, seen, decision });
+                            }
+                        }
                         self.calls.reserve_order(subject.caller).map_err(Trouble::Wait)?;
                     }
                     let entry = self.order(subject, &ledger, look, (from, to), &entries, &seen).await?;
