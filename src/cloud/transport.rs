@@ -2,19 +2,23 @@
 
 use std::error::Error as _;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{CONTENT_TYPE, DATE};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect, retry};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::CloudError;
 use super::clock::CloudClock;
 
 /// Bound on the body of an answer; a page of 100 instances takes about 60 KiB.
 const LONGEST_BODY: usize = 4 << 20;
+
+/// What has come already is read in this time.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// The address of the API can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +93,7 @@ impl Transport {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let reads = client(&endpoint, timeouts).timeout(timeouts.read).pool_idle_timeout(Duration::from_secs(10));
         // hyper-util may repeat a request on a pooled connection that turns out closed: an order gets a new one.
-        let orders = client(&endpoint, timeouts).timeout(timeouts.connect + timeouts.order).pool_max_idle_per_host(0);
+        let orders = client(&endpoint, timeouts).pool_max_idle_per_host(0);
         #[cfg(target_os = "linux")]
         let orders = orders.tcp_user_timeout(timeouts.order);
         let build = |client: ClientBuilder| client.build().map_err(|error| EndpointError::Client(causes(&error)));
@@ -123,9 +127,16 @@ impl Transport {
             }
             Route::Order { .. } => &self.orders,
         };
-        let response = fill(client.post(self.endpoint.clone())).send().await.map_err(failure)?;
-        let at = date(&response);
-        self.read(response, at).await.map_err(|error| CloudError { at, ..error })
+        let exchange = async {
+            let response = fill(client.post(self.endpoint.clone())).send().await.map_err(failure)?;
+            let at = date(&response);
+            self.read(response, at).await.map_err(|error| CloudError { at, ..error })
+        };
+        match route {
+            // Its client has a timeout of its own.
+            Route::Read => exchange.await,
+            Route::Order { .. } => within(self.timeouts.connect + self.timeouts.order, exchange).await,
+        }
     }
 
     async fn read(&self, mut response: Response, at: Option<Timestamp>) -> Result<Reply, CloudError> {
@@ -151,6 +162,18 @@ impl Transport {
         let described = format!("{content_type}, {} bytes", body.len());
         Ok(Reply { at, body, described })
     }
+}
+
+/// Waits so long for the answer to an order. A process that was frozen finds its time over and the answer, with the deal's number in it,
+/// in its socket: so it looks once more.
+async fn within<T>(limit: Duration, exchange: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+    let mut exchange = pin!(exchange);
+    for wait in [limit, LAST_LOOK] {
+        if let Ok(answer) = timeout(wait, exchange.as_mut()).await {
+            return answer;
+        }
+    }
+    Err(CloudError::no_answer("Timeout", format!("no answer within {limit:?}")))
 }
 
 /// What both clients share. HTTP/1.1, for its one request at a time on a connection can't be refused halfway and sent again.
@@ -252,5 +275,18 @@ mod tests {
         for bad in ["", "redis.api.qcloud.com", "https://"] {
             assert!(matches!(endpoint(bad), Err(EndpointError::NotAUrl(_))), "{bad}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_came_while_the_process_was_frozen_is_read() {
+        let limit = Duration::from_secs(23);
+        let after = |wait| async move {
+            tokio::time::sleep(wait).await;
+            Ok(432_587)
+        };
+        // When it thaws its timer has run out, and the connection is about to hand over what has come.
+        assert_eq!(within(limit, after(limit + LAST_LOOK / 2)).await, Ok(432_587));
+        let error = within(limit, after(limit + 2 * LAST_LOOK)).await.unwrap_err();
+        assert_eq!((error.kind, error.code_desc.as_str()), (crate::cloud::ErrorKind::NoAnswer, "Timeout"));
     }
 }
