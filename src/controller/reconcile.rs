@@ -80,7 +80,8 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
     };
     let wait = match error {
         // Somebody has just written, or the watch is about to tell of a change: there is news.
-        Error::Act(act::Trouble::Book(book::Error::Conflict) | act::Trouble::Changed) if failures <= 1 => NEWS,
+        Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
+        Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
         _ => {
             let wait =
                 Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
@@ -221,10 +222,10 @@ impl Operator {
         let (reason, what) = match error {
             // Passing: there is news, or a limit.
             act::Trouble::Wait(_) | act::Trouble::Changed => return,
-            act::Trouble::Book(book::Error::Conflict) if self.failures(&view.object) == 0 => return,
+            act::Trouble::Book(error) if error.is_news() && self.failures(&view.object) == 0 => return,
             act::Trouble::Book(book::Error::TooSlow) => ("CloudUnavailable", "the cloud or the API server is too slow"),
             act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {
-                ("BookUnavailable", "the account book can't be read and written")
+                ("BookUnavailable", "the book can't be read and written")
             }
         };
         if done.decision.step.is_none() {
