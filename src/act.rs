@@ -121,6 +121,7 @@ impl Actor {
                 }
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
+                    self.confirm(subject.instance).await?;
                     if self.stopping.is_cancelled() {
                         break decision;
                     }
@@ -171,7 +172,6 @@ impl Actor {
         leave: Leave,
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
-        self.confirm(instance).await?;
         let order = book::Order {
             region: instance.spec.region.clone(),
             from,
