@@ -19,8 +19,29 @@ struct Low {
     until: Instant,
     probing: bool,
     times: u32,
-    /// Who waits, in order of arrival.
-    waiting: Vec<Object>,
+    /// Who waits, and the how-manieth to come.
+    waiting: HashMap<Object, u64>,
+    arrivals: u64,
+}
+
+impl Low {
+    fn wait(&mut self, object: &Object) {
+        self.arrivals += 1;
+        self.waiting.entry(object.clone()).or_insert(self.arrivals);
+    }
+
+    /// All who wait, in order of arrival.
+    fn in_order(self) -> Vec<Object> {
+        let mut waiting: Vec<_> = self.waiting.into_iter().collect();
+        waiting.sort_by_key(|(_, arrival)| *arrival);
+        waiting.into_iter().map(|(object, _)| object).collect()
+    }
+
+    fn take_first(&mut self) -> Option<Object> {
+        let first = self.waiting.iter().min_by_key(|(_, arrival)| **arrival)?.0.clone();
+        self.waiting.remove(&first);
+        Some(first)
+    }
 }
 
 #[derive(Clone)]
@@ -50,15 +71,20 @@ impl Balances {
         if let Some(low) = self.low.lock().get_mut(account) {
             let now = Instant::now();
             if low.until > now {
-                if !low.waiting.contains(object) {
-                    low.waiting.push(object.clone());
-                }
+                low.wait(object);
                 return Err(low.until);
             }
             low.until = now + PROBE;
             low.probing = true;
         }
         Ok(self.leave(account))
+    }
+
+    /// Nobody needs to be woken for this one any more.
+    pub fn forget(&self, object: &Object) {
+        for low in self.low.lock().values_mut() {
+            low.waiting.remove(object);
+        }
     }
 
     /// Leave by somebody's word, whatever is known of the balance.
@@ -74,7 +100,7 @@ impl Leave {
         let now = Instant::now();
         // Keys come and go; an account of which nothing was heard for so long is asked afresh.
         all.retain(|_, low| now < low.until + 2 * CAP);
-        let new = || Low { until: now, probing: true, times: 0, waiting: Vec::new() };
+        let new = || Low { until: now, probing: true, times: 0, waiting: HashMap::new(), arrivals: 0 };
         let low = all.entry(self.account.clone()).or_insert_with(new);
         if low.probing || low.until <= now {
             low.until = now + self.balances.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
@@ -86,7 +112,7 @@ impl Leave {
     /// The order came through: all who wait go on, in order.
     pub fn accepted(self) {
         if let Some(low) = self.balances.low.lock().remove(&self.account) {
-            self.balances.wakes.wake(low.waiting);
+            self.balances.wakes.wake(low.in_order());
         }
     }
 }
@@ -97,9 +123,7 @@ impl Drop for Leave {
         if let Some(low) = all.get_mut(&self.account).filter(|low| low.probing) {
             low.probing = false;
             low.until = Instant::now();
-            if !low.waiting.is_empty() {
-                self.balances.wakes.wake([low.waiting.remove(0)]);
-            }
+            self.balances.wakes.wake(low.take_first());
         }
     }
 }
@@ -158,6 +182,18 @@ mod tests {
         drop(balances.ask_leave(&account, &object("other")));
         assert_eq!(woken(&balances, 1).await, ["next"]);
         assert!(balances.ask_leave(&account, &object("next")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_deleted_waits_no_more() {
+        let (balances, account) = (balances(), account("AKID1"));
+        balances.leave(&account).refused();
+        for name in ["deleted", "stays"] {
+            assert!(balances.ask_leave(&account, &object(name)).is_err());
+        }
+        balances.forget(&object("deleted"));
+        balances.leave(&account).accepted();
+        assert_eq!(woken(&balances, 1).await, ["stays"]);
     }
 
     #[tokio::test(start_paused = true)]

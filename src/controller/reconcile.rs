@@ -67,6 +67,7 @@ pub(super) async fn reconcile(instance: Arc<RedisInstance>, operator: Arc<Operat
         // Deleted meanwhile: what this reconcile has left behind goes too.
         None => {
             operator.observer.forget(&object);
+            operator.balances.forget(&object);
             operator.actor.reporter.forget(&object);
         }
     }
