@@ -111,8 +111,8 @@ impl Observer {
         }
     }
 
-    /// Takes a fresh look at one instance into account, if it had an answer.
-    pub fn saw(&self, caller: &Caller, redis_id: &str, seen: &Seen) {
+    /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
+    pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
         if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
             return;
         }
@@ -120,6 +120,9 @@ impl Observer {
         if let Some(reader) = reader
             && let Some(row) = reader.state.lock().rows.get_mut(redis_id)
         {
+            if !same_sight(&row.seen, seen) {
+                self.shared.wakes.wake(row.watchers.keys().filter(|other| *other != object).cloned());
+            }
             row.seen = seen.clone();
         }
     }
@@ -197,6 +200,7 @@ impl Reader {
             let began = Instant::now();
             if AssertUnwindSafe(self.round(&shared, began)).catch_unwind().await.is_err() {
                 tracing::error!(region = self.caller.region, "a fault of the operator while it read the cloud's list");
+                self.state.lock().failures += 1;
             }
             // What comes meanwhile may bring the next round forward, and doesn't put it off.
             let mut due = self.next_round(&shared.policy, began);
@@ -368,13 +372,19 @@ impl Reader {
                 shared.wakes.wake(row.watchers.keys().cloned());
             }
             row.seen = seen;
+            let in_trouble = matches!(&row.seen, Seen::Failed(failure) if !failure.is_final());
             let longest = match row.seen {
                 _ if row.active => shared.policy.active,
                 Seen::Instance(_) => shared.policy.resync,
+                _ if in_trouble => shared.policy.resync,
                 _ => LONGEST_WAIT,
             };
             row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, longest.max(shared.policy.active));
             row.ask_at = Instant::now() + row.ask_wait;
+            if in_trouble {
+                // The others are for the next round: a list must not wait for the time-outs and pauses of each.
+                return;
+            }
         }
     }
 }

@@ -131,7 +131,7 @@ impl Operator {
                     return Err(error.into());
                 }
             }
-            self.observer.saw(caller, &instance.spec.redis_id, &done.seen);
+            self.observer.saw(&view.object, caller, &instance.spec.redis_id, &done.seen);
         }
         if view.owner.is_none() {
             // One that stands by must not send its owner's reader to sleep.
