@@ -125,7 +125,13 @@ impl Operator {
                 Subject { instance, caller, secret_version: &view.secret_version, due: done.decision.step.is_some() };
             match self.actor.carry_out(&subject, leave).await {
                 Ok(after) => done = after,
-                Err(act::Trouble::Wait(wait)) => return Ok(Action::requeue(wait)),
+                Err(act::Trouble::Wait(wait)) => {
+                    // In a long line nobody must look finished (kstatus takes an object without conditions for that).
+                    if instance.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
+                        self.report(instance, &done, false).await?;
+                    }
+                    return Ok(Action::requeue(wait));
+                }
                 Err(error) => {
                     self.tell_of_trouble(&view, &done, &error).await;
                     return Err(error.into());
@@ -138,14 +144,19 @@ impl Operator {
             self.observer.set_active(&view.object, done.decision.active);
         }
         self.announce_clock(instance);
-        let handled = view.requested && done.seen != Seen::NotYet;
-        self.actor.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await?;
+        // A step that only the fresh look called for is still to come, with the same right of way.
+        let handled = view.requested && done.seen != Seen::NotYet && done.decision.step.is_none();
+        self.report(instance, &done, handled).await?;
         self.count(&view.object, &done.decision.verdict);
         match done.seen {
             // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
             Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) if due => Err(Error::Look(error)),
             _ => Ok(self.next(instance, &done)),
         }
+    }
+
+    async fn report(&self, instance: &Arc<RedisInstance>, done: &Done, handled: bool) -> Result<(), kube::Error> {
+        self.actor.reporter.status(instance, &done.entries, &done.seen, &done.decision.verdict, handled).await
     }
 
     /// Credentials, the latest list, and who owns the instance.
