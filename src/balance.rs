@@ -17,7 +17,6 @@ const CAP: Duration = Duration::from_secs(900);
 struct Low {
     /// The next probe; while one is under way, when it is given up.
     until: Instant,
-    probing: bool,
     times: u32,
     /// Who waits, and the how-manieth to come.
     waiting: HashMap<Object, u64>,
@@ -55,6 +54,8 @@ pub struct Balances {
 pub struct Leave {
     balances: Balances,
     account: Account,
+    /// The others wait for what comes of it.
+    is_probe: bool,
 }
 
 impl Balances {
@@ -68,16 +69,18 @@ impl Balances {
     /// # Errors
     /// When to ask again.
     pub fn ask_leave(&self, account: &Account, object: &Object) -> Result<Leave, Instant> {
-        if let Some(low) = self.low.lock().get_mut(account) {
+        let mut all = self.low.lock();
+        let low = all.get_mut(account);
+        let is_probe = low.is_some();
+        if let Some(low) = low {
             let now = Instant::now();
             if low.until > now {
                 low.wait(object);
                 return Err(low.until);
             }
             low.until = now + PROBE;
-            low.probing = true;
         }
-        Ok(self.leave(account))
+        Ok(Leave { balances: self.clone(), account: account.clone(), is_probe })
     }
 
     /// Nobody needs to be woken for this one any more.
@@ -89,23 +92,23 @@ impl Balances {
 
     /// Leave by somebody's word, whatever is known of the balance.
     pub fn leave(&self, account: &Account) -> Leave {
-        Leave { balances: self.clone(), account: account.clone() }
+        Leave { balances: self.clone(), account: account.clone(), is_probe: false }
     }
 }
 
 impl Leave {
     /// The order was refused for the balance. Of several that were under way at once only the first one says something new.
-    pub fn refused(self) {
+    pub fn refused(mut self) {
+        let is_probe = std::mem::take(&mut self.is_probe);
         let mut all = self.balances.low.lock();
         let now = Instant::now();
         // Keys come and go; an account of which nothing was heard for so long is asked afresh.
         all.retain(|_, low| now < low.until + 2 * CAP);
-        let new = || Low { until: now, probing: true, times: 0, waiting: HashMap::new(), arrivals: 0 };
+        let new = || Low { until: now, times: 0, waiting: HashMap::new(), arrivals: 0 };
         let low = all.entry(self.account.clone()).or_insert_with(new);
-        if low.probing || low.until <= now {
+        if is_probe || low.until <= now {
             low.until = now + self.balances.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
             low.times += 1;
-            low.probing = false;
         }
     }
 
@@ -120,8 +123,7 @@ impl Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         let mut all = self.balances.low.lock();
-        if let Some(low) = all.get_mut(&self.account).filter(|low| low.probing) {
-            low.probing = false;
+        if let Some(low) = all.get_mut(&self.account).filter(|_| self.is_probe) {
             low.until = Instant::now();
             self.balances.wakes.wake(low.take_first());
         }
@@ -182,6 +184,18 @@ mod tests {
         drop(balances.ask_leave(&account, &object("other")));
         assert_eq!(woken(&balances, 1).await, ["next"]);
         assert!(balances.ask_leave(&account, &object("next")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_went_by_somebodys_word_makes_way_for_nobody() {
+        let (balances, account) = (balances(), account("AKID1"));
+        balances.leave(&account).refused();
+        drop(balances.leave(&account));
+        assert!(balances.ask_leave(&account, &object("other")).is_err(), "not before its time");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let _probe = balances.ask_leave(&account, &object("first")).expect("the probe");
+        drop(balances.leave(&account));
+        assert!(balances.ask_leave(&account, &object("other")).is_err(), "while a probe is under way");
     }
 
     #[tokio::test(start_paused = true)]

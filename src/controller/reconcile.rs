@@ -144,8 +144,7 @@ impl Operator {
             self.observer.set_active(&view.object, done.decision.active);
         }
         self.announce_clock(instance);
-        // A step that only the fresh look called for is still to come, with the same right of way.
-        let handled = view.requested && done.seen != Seen::NotYet && done.decision.step.is_none();
+        let handled = view.requested && done.seen != Seen::NotYet;
         self.report(instance, &done, handled).await?;
         self.count(&view.object, &done.decision.verdict);
         match done.seen {
@@ -205,13 +204,11 @@ impl Operator {
             now,
         };
         let mut decision = decide(&self.actor.policy, &situation);
-        let mut leave = None;
-        if let (Some(Step::Order { .. }), Some(Caller { account, .. })) = (&decision.step, &view.caller) {
-            let asked = match view.requested {
-                true => Ok(self.balances.leave(account)),
-                false => self.balances.ask_leave(account, &view.object),
-            };
-            match asked {
+        let Some(Caller { account, .. }) = &view.caller else { return (Done { entries, seen, decision }, None) };
+        // Somebody's word goes for what only the fresh look calls for, too.
+        let mut leave = view.requested.then(|| self.balances.leave(account));
+        if leave.is_none() && matches!(decision.step, Some(Step::Order { .. })) {
+            match self.balances.ask_leave(account, &view.object) {
                 Ok(given) => leave = Some(given),
                 Err(until) => {
                     let until = later(now, until.saturating_duration_since(Instant::now()));
