@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::{InstanceRef, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade},
+    api_server::plain,
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
@@ -200,7 +201,7 @@ impl Actor {
         match timeout(CALL_TIMEOUT, api.get_opt(&watched.name_any())).await {
             Ok(Ok(Some(now))) if declares_the_same(watched, &now) => Ok(()),
             Ok(Ok(_)) => Err(Trouble::Changed),
-            Ok(Err(error)) => Err(Trouble::Unconfirmed(error.to_string())),
+            Ok(Err(error)) => Err(Trouble::Unconfirmed(plain(&error))),
             Err(_) => Err(Trouble::Unconfirmed("the API server did not answer in time".into())),
         }
     }
@@ -215,7 +216,12 @@ impl Actor {
                 let (from, to) = (entry.spec.from, entry.spec.to);
                 tracing::info!(entry = name, deal_id = value.deal_id, from, to, "the cloud accepted the order");
             }
-            Err(error) => tracing::warn!(entry = name, %error, "the order was not accepted"),
+            Err(error) if decide::is_plain_refusal(error) => {
+                tracing::warn!(entry = name, %error, "the cloud refused the order");
+            }
+            Err(error) => {
+                tracing::warn!(entry = name, %error, "no plain answer to the order: the entry stays open unless it was not sent")
+            }
         }
         let outcome = self.outcome(&caller, &look, sent).await;
         match &outcome {

@@ -18,8 +18,29 @@ struct Low {
     /// The next probe; while one is under way, when it is given up.
     until: Instant,
     times: u32,
-    /// Who waits, in order of arrival.
-    waiting: Vec<Object>,
+    /// Who waits, and the how-manieth to come.
+    waiting: HashMap<Object, u64>,
+    arrivals: u64,
+}
+
+impl Low {
+    fn wait(&mut self, object: &Object) {
+        self.arrivals += 1;
+        self.waiting.entry(object.clone()).or_insert(self.arrivals);
+    }
+
+    /// All who wait, in order of arrival.
+    fn in_order(self) -> Vec<Object> {
+        let mut waiting: Vec<_> = self.waiting.into_iter().collect();
+        waiting.sort_by_key(|(_, arrival)| *arrival);
+        waiting.into_iter().map(|(object, _)| object).collect()
+    }
+
+    fn take_first(&mut self) -> Option<Object> {
+        let first = self.waiting.iter().min_by_key(|(_, arrival)| **arrival)?.0.clone();
+        self.waiting.remove(&first);
+        Some(first)
+    }
 }
 
 #[derive(Clone)]
@@ -33,6 +54,7 @@ pub struct Balances {
 pub struct Leave {
     balances: Balances,
     account: Account,
+    /// The others wait for what comes of it.
     is_probe: bool,
 }
 
@@ -47,19 +69,25 @@ impl Balances {
     /// # Errors
     /// When to ask again.
     pub fn ask_leave(&self, account: &Account, object: &Object) -> Result<Leave, Instant> {
-        let mut is_probe = false;
-        if let Some(low) = self.low.lock().get_mut(account) {
+        let mut all = self.low.lock();
+        let low = all.get_mut(account);
+        let is_probe = low.is_some();
+        if let Some(low) = low {
             let now = Instant::now();
             if low.until > now {
-                if !low.waiting.contains(object) {
-                    low.waiting.push(object.clone());
-                }
+                low.wait(object);
                 return Err(low.until);
             }
             low.until = now + PROBE;
-            is_probe = true;
         }
         Ok(Leave { balances: self.clone(), account: account.clone(), is_probe })
+    }
+
+    /// Nobody needs to be woken for this one any more.
+    pub fn forget(&self, object: &Object) {
+        for low in self.low.lock().values_mut() {
+            low.waiting.remove(object);
+        }
     }
 
     /// Leave by somebody's word, whatever is known of the balance.
@@ -71,13 +99,14 @@ impl Balances {
 impl Leave {
     /// The order was refused for the balance. Of several that were under way at once only the first one says something new.
     pub fn refused(mut self) {
+        let is_probe = std::mem::take(&mut self.is_probe);
         let mut all = self.balances.low.lock();
         let now = Instant::now();
         // Keys come and go; an account of which nothing was heard for so long is asked afresh.
         all.retain(|_, low| now < low.until + 2 * CAP);
-        let new = || Low { until: now, times: 0, waiting: Vec::new() };
+        let new = || Low { until: now, times: 0, waiting: HashMap::new(), arrivals: 0 };
         let low = all.entry(self.account.clone()).or_insert_with(new);
-        if std::mem::take(&mut self.is_probe) || low.until <= now {
+        if is_probe || low.until <= now {
             low.until = now + self.balances.first_wait.saturating_mul(1 << low.times.min(10)).min(CAP);
             low.times += 1;
         }
@@ -86,18 +115,17 @@ impl Leave {
     /// The order came through: all who wait go on, in order.
     pub fn accepted(self) {
         if let Some(low) = self.balances.low.lock().remove(&self.account) {
-            self.balances.wakes.wake(low.waiting);
+            self.balances.wakes.wake(low.in_order());
         }
     }
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        if let (true, Some(low)) = (self.is_probe, self.balances.low.lock().get_mut(&self.account)) {
+        let mut all = self.balances.low.lock();
+        if let Some(low) = all.get_mut(&self.account).filter(|_| self.is_probe) {
             low.until = Instant::now();
-            if !low.waiting.is_empty() {
-                self.balances.wakes.wake([low.waiting.remove(0)]);
-            }
+            self.balances.wakes.wake(low.take_first());
         }
     }
 }
@@ -156,6 +184,30 @@ mod tests {
         drop(balances.ask_leave(&account, &object("other")));
         assert_eq!(woken(&balances, 1).await, ["next"]);
         assert!(balances.ask_leave(&account, &object("next")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_went_by_somebodys_word_makes_way_for_nobody() {
+        let (balances, account) = (balances(), account("AKID1"));
+        balances.leave(&account).refused();
+        drop(balances.leave(&account));
+        assert!(balances.ask_leave(&account, &object("other")).is_err(), "not before its time");
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let _probe = balances.ask_leave(&account, &object("first")).expect("the probe");
+        drop(balances.leave(&account));
+        assert!(balances.ask_leave(&account, &object("other")).is_err(), "while a probe is under way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_deleted_waits_no_more() {
+        let (balances, account) = (balances(), account("AKID1"));
+        balances.leave(&account).refused();
+        for name in ["deleted", "stays"] {
+            assert!(balances.ask_leave(&account, &object(name)).is_err());
+        }
+        balances.forget(&object("deleted"));
+        balances.leave(&account).accepted();
+        assert_eq!(woken(&balances, 1).await, ["stays"]);
     }
 
     #[tokio::test(start_paused = true)]

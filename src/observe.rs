@@ -111,8 +111,8 @@ impl Observer {
         }
     }
 
-    /// Takes a fresh look at one instance into account, if it had an answer.
-    pub fn saw(&self, caller: &Caller, redis_id: &str, seen: &Seen) {
+    /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
+    pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
         if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
             return;
         }
@@ -120,6 +120,9 @@ impl Observer {
         if let Some(reader) = reader
             && let Some(row) = reader.state.lock().rows.get_mut(redis_id)
         {
+            if !same_sight(&row.seen, seen) {
+                self.shared.wakes.wake(row.watchers.keys().filter(|other| *other != object).cloned());
+            }
             row.seen = seen.clone();
         }
     }
@@ -197,6 +200,7 @@ impl Reader {
             let began = Instant::now();
             if AssertUnwindSafe(self.round(&shared, began)).catch_unwind().await.is_err() {
                 tracing::error!(region = self.caller.region, "a fault of the operator while it read the cloud's list");
+                self.state.lock().failures += 1;
             }
             // What comes meanwhile may bring the next round forward, and doesn't put it off.
             let mut due = self.next_round(&shared.policy, began);
@@ -311,7 +315,11 @@ impl Reader {
                 state.failures += 1;
                 let since = *state.failing_since.get_or_insert(began);
                 let lasting = since.elapsed() >= policy.resync * LASTING;
-                tracing::warn!(region = self.caller.region, %error, failures = state.failures, "the cloud's list could not be read");
+                // The 1st, 2nd, 4th, 8th, … time: it is told in the status, too.
+                if state.failures.is_power_of_two() {
+                    let (failures, secret) = (state.failures, state.a_secret());
+                    tracing::warn!(region = self.caller.region, secret, %error, failures, "the cloud's list could not be read");
+                }
                 let trouble = LookFailure { cause: LookError::Cloud(error), lasting };
                 if state.trouble.as_ref().is_some_and(|before| before.is_like(&trouble)) {
                     return Vec::new();
@@ -368,18 +376,33 @@ impl Reader {
                 shared.wakes.wake(row.watchers.keys().cloned());
             }
             row.seen = seen;
+            let in_trouble = matches!(&row.seen, Seen::Failed(failure) if !failure.is_final());
             let longest = match row.seen {
                 _ if row.active => shared.policy.active,
                 Seen::Instance(_) => shared.policy.resync,
+                _ if in_trouble => shared.policy.resync,
                 _ => LONGEST_WAIT,
             };
             row.ask_wait = (row.ask_wait * 2).clamp(shared.policy.active, longest.max(shared.policy.active));
             row.ask_at = Instant::now() + row.ask_wait;
+            if in_trouble {
+                // The others are for the next round: a list must not wait for the time-outs and pauses of each.
+                return;
+            }
         }
     }
 }
 
 impl State {
+    /// One of the Secrets that the reader's key is from, for the log.
+    fn a_secret(&self) -> String {
+        let watcher = self.rows.values().find_map(|row| row.watchers.iter().next());
+        let name = |(object, secret): (&Object, &String)| {
+            format!("{}/{secret}", object.namespace.as_deref().unwrap_or_default())
+        };
+        watcher.map(name).unwrap_or_default()
+    }
+
     fn all(&self) -> Vec<Object> {
         self.rows.values().flat_map(|row| row.watchers.keys().cloned()).collect()
     }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api_server::plain,
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
 };
@@ -189,7 +190,13 @@ impl Reporter {
                 Ok(Ok(_)) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(namespace, name, reason = event.reason, %error, "an Event could not be sent")
+                    tracing::warn!(
+                        namespace,
+                        name,
+                        reason = event.reason,
+                        error = plain(&error),
+                        "an Event could not be sent"
+                    );
                 }
                 Err(_) => tracing::warn!(namespace, name, reason = event.reason, "an Event could not be sent in time"),
             }

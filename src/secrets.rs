@@ -8,7 +8,7 @@ use moka::{Expiry, future::Cache};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::cloud::Credentials;
+use crate::{api_server::plain, cloud::Credentials};
 
 const KEPT: Duration = Duration::from_secs(30);
 /// A Secret is often made just after what needs it.
@@ -73,10 +73,10 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
                 "The operator may not read Secret {name}: allow its ServiceAccount to get Secrets in namespace {namespace}."
             )));
         }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Ok(Err(error)) => return Err(failed(plain(&error))),
         Ok(Ok(None)) => {
             return Err(Error::Unusable(format!(
-                "Secret {name} doesn't exist in namespace {namespace}: create it, with the keys secretId and secretKey."
+                "Secret {name} doesn't exist in namespace {namespace}: create it, with the keys secretId and secretKey, or correct credentialsSecretRef.name."
             )));
         }
         Ok(Ok(Some(secret))) => secret,

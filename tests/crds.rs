@@ -263,7 +263,7 @@ async fn an_upgrade_on_its_way_can_not_be_taken_back() {
         json!({"memSize": 1024, "upgrade": upgrade})
     };
     let says = "spec.memSize: Forbidden: 11057 ReduceCapacityNotAllowed: an upgrade to 3072 MB is on its way \
-                (crs-00000001-1) and can not be taken back. Declare 3072 or more.";
+                (crs-00000001-1) and cannot be taken back. Declare 3072 or more.";
     for phase in ["Written", "Placed"] {
         namespace.patch_status("crs/sessions", upgrade(phase)).await.expect("a status");
         let refusal = namespace.declare(2048).await.expect_refusal(phase);

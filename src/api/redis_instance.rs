@@ -39,8 +39,8 @@ pub const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
         .message(Message::Expression("'11057 ReduceCapacityNotAllowed: the instance has %d MB, and the cloud does not shrink instances. Declare %d or more.'.format([oldSelf.status.memSize, oldSelf.status.memSize])".into()))
         .reason(Reason::FieldValueForbidden)
         .field_path(".spec.memSize"),
-    validation = Rule::new("self.spec.memSize >= oldSelf.spec.memSize || !has(oldSelf.status) || !has(oldSelf.status.upgrade) || !(oldSelf.status.upgrade.phase in ['Written', 'Placed']) || self.spec.memSize >= oldSelf.status.upgrade.to")
-        .message(Message::Expression("'11057 ReduceCapacityNotAllowed: an upgrade to %d MB is on its way (%s) and can not be taken back. Declare %d or more.'.format([oldSelf.status.upgrade.to, oldSelf.status.upgrade.name, oldSelf.status.upgrade.to])".into()))
+    validation = Rule::new("self.spec.memSize >= oldSelf.spec.memSize || !has(oldSelf.status) || !has(oldSelf.status.upgrade) || !(oldSelf.status.upgrade.phase in ['Written', 'Placed']) || self.spec.memSize >= oldSelf.status.upgrade.to || (has(oldSelf.status.memSize) && oldSelf.status.memSize >= oldSelf.status.upgrade.to)")
+        .message(Message::Expression("'11057 ReduceCapacityNotAllowed: an upgrade to %d MB is on its way (%s) and cannot be taken back. Declare %d or more.'.format([oldSelf.status.upgrade.to, oldSelf.status.upgrade.name, oldSelf.status.upgrade.to])".into()))
         .reason(Reason::FieldValueForbidden)
         .field_path(".spec.memSize")
 )]
@@ -56,7 +56,7 @@ pub struct RedisInstanceSpec {
     pub region: String,
     /// Memory of the whole instance in MB: a multiple of 1024. It can only grow.
     #[schemars(range(min = 1024, max = 67_108_864))]
-    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("'memSize is in MB and must be a multiple of 1024: %d, for example.'.format([self < 1024 ? 1024 : self - self % 1024 + 1024])".into())))]
+    #[x_kube(validation = Rule::new("self % 1024 == 0").message(Message::Expression("self < 1024 ? 'memSize is in MB and must be a multiple of 1024: 2 GB is 2048.' : 'memSize is in MB and must be a multiple of 1024: %d, for example.'.format([self - self % 1024 + 1024])".into())))]
     pub mem_size: i64,
     /// The Secret of this namespace that has the cloud's key: secretId and secretKey, and for temporary credentials token.
     pub credentials_secret_ref: SecretRef,

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
+use crate::api_server::plain;
 
 pub use cache::Cache;
 pub use permit::SendPermit;
@@ -42,8 +43,20 @@ pub enum Error {
     TooSlow,
     #[error("somebody else wrote into the book of this instance meanwhile")]
     Conflict,
-    #[error("{0}")]
-    Api(#[source] Box<kube::Error>),
+    /// The number is taken by an entry that a read by label has not shown.
+    #[error(
+        "{0} was written meanwhile. If this stays, somebody took its label {REDIS_ID_LABEL} away: put it back, with the redisId"
+    )]
+    Taken(String),
+    #[error("{}", plain(.0))]
+    Api(Box<kube::Error>),
+}
+
+impl Error {
+    /// Somebody else has just written: it is read afresh.
+    pub fn is_news(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Taken(_))
+    }
 }
 
 impl From<kube::Error> for Error {
@@ -119,7 +132,10 @@ impl Book {
             },
             status: None,
         };
-        let written = within(self.api.create(&PostParams::default(), &entry)).await?;
+        let written = within(self.api.create(&PostParams::default(), &entry)).await.map_err(|error| match error {
+            Error::Conflict => Error::Taken(entry.name_any()),
+            error => error,
+        })?;
         self.cache.put(&written);
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }

@@ -85,7 +85,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = from_100ms, env = "CRS_OPERATOR_RESYNC")]
     resync: Duration,
 
-    /// How often an instance is looked at while something is on its way; not more seldom than --resync
+    /// How often an instance is looked at while something is on its way; --resync, if that is shorter
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = from_100ms, env = "CRS_OPERATOR_RESYNC_ACTIVE")]
     resync_active: Duration,
 
@@ -140,8 +140,7 @@ fn from_100ms(text: &str) -> Result<Duration, String> {
 
 /// A year is the longest: the policy adds these to times.
 fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
-    let duration =
-        humantime::parse_duration(text).map_err(|error| format!("{error}; it looks like 500ms, 4s or 5m"))?;
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 500ms, 4s or 5m"))?;
     if duration < least || duration > Duration::from_secs(365 * 24 * 3600) {
         return Err(format!("it must be from {} to 1y", humantime::format_duration(least)));
     }

@@ -82,7 +82,7 @@ pub struct SimulateArgs {
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text.parse().map_err(|error| format!("{error}; it looks like 127.0.0.1:8086"))?;
+    let address: SocketAddr = text.parse().map_err(|error| format!("{error}; write it as 127.0.0.1:8086"))?;
     if address.ip().is_loopback() { Ok(address) } else { Err("only a loopback address may be listened on".into()) }
 }
 

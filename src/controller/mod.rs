@@ -158,6 +158,7 @@ impl Operator {
             self.actor.metrics.instance(known.state, None);
         }
         self.observer.forget(object);
+        self.balances.forget(object);
         self.actor.reporter.forget(object);
         self.actor.wakes.wake(self.claims.remove(object));
     }

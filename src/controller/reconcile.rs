@@ -18,6 +18,7 @@ use super::{Object, Operator};
 use crate::{
     act::{self, Done, Subject},
     api::RedisInstance,
+    api_server::plain,
     balance::Leave,
     book,
     claims::Sight,
@@ -48,7 +49,7 @@ pub enum Error {
     Act(#[from] act::Trouble),
     #[error("the instance could not be looked at: {0}")]
     Look(CloudError),
-    #[error("the status could not be written: {0}")]
+    #[error("the status could not be written: {}", plain(.0))]
     Status(#[from] kube::Error),
     #[error("a fault of the operator itself: {0}")]
     Panic(String),
@@ -67,6 +68,7 @@ pub(super) async fn reconcile(instance: Arc<RedisInstance>, operator: Arc<Operat
         // Deleted meanwhile: what this reconcile has left behind goes too.
         None => {
             operator.observer.forget(&object);
+            operator.balances.forget(&object);
             operator.actor.reporter.forget(&object);
         }
     }
@@ -80,7 +82,8 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
     };
     let wait = match error {
         // Somebody has just written, or the watch is about to tell of a change: there is news.
-        Error::Act(act::Trouble::Book(book::Error::Conflict) | act::Trouble::Changed) if failures <= 1 => NEWS,
+        Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
+        Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
         _ => {
             let wait =
                 Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
@@ -132,7 +135,7 @@ impl Operator {
                     return Err(error.into());
                 }
             }
-            self.observer.saw(caller, &instance.spec.redis_id, &done.seen);
+            self.observer.saw(&view.object, caller, &instance.spec.redis_id, &done.seen);
         }
         if view.owner.is_none() {
             // One that stands by must not send its owner's reader to sleep.
@@ -179,7 +182,8 @@ impl Operator {
     /// Decides with the watched book and the latest list. An order also needs leave: while its account's balance is known to be too low, it
     /// waits, but for one probe.
     fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> (Done, Option<Leave>) {
-        let entries = self.cache.entries(&view.instance.spec.redis_id);
+        // What another one ordered is not shown as this one's.
+        let entries = if view.owner.is_some() { Vec::new() } else { self.cache.entries(&view.instance.spec.redis_id) };
         let now = self.actor.calls.now();
         let situation = Situation {
             instance: view.instance,
@@ -193,13 +197,11 @@ impl Operator {
             now,
         };
         let mut decision = decide(&self.actor.policy, &situation);
-        let mut leave = None;
-        if let (Some(Step::Order { .. }), Some(Caller { account, .. })) = (&decision.step, &view.caller) {
-            let asked = match view.requested {
-                true => Ok(self.balances.leave(account)),
-                false => self.balances.ask_leave(account, &view.object),
-            };
-            match asked {
+        let Some(Caller { account, .. }) = &view.caller else { return (Done { entries, seen, decision }, None) };
+        // Somebody's word goes for what only the fresh look calls for, too.
+        let mut leave = view.requested.then(|| self.balances.leave(account));
+        if leave.is_none() && matches!(decision.step, Some(Step::Order { .. })) {
+            match self.balances.ask_leave(account, &view.object) {
                 Ok(given) => leave = Some(given),
                 Err(until) => {
                     let until = later(now, until.saturating_duration_since(Instant::now()));
@@ -231,10 +233,10 @@ impl Operator {
         let (reason, what) = match error {
             // Passing: there is news, or a limit.
             act::Trouble::Wait(_) | act::Trouble::Changed | act::Trouble::Stopping => return,
-            act::Trouble::Book(book::Error::Conflict) if self.failures(&view.object) == 0 => return,
+            act::Trouble::Book(error) if error.is_news() && self.failures(&view.object) == 0 => return,
             act::Trouble::Book(book::Error::TooSlow) => ("CloudUnavailable", "the cloud or the API server is too slow"),
             act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {
-                ("BookUnavailable", "the account book can't be read and written")
+                ("BookUnavailable", "the book can't be read and written")
             }
         };
         if done.decision.step.is_none() {

@@ -19,7 +19,10 @@ use kube::{
 use tokio::sync::oneshot;
 
 use super::Operator;
-use crate::api::{RedisInstance, RedisUpgrade};
+use crate::{
+    api::{RedisInstance, RedisUpgrade},
+    api_server::plain_watch,
+};
 
 impl Operator {
     /// Keeps the cache of the book up to date, and wakes those whose entries change.
@@ -41,7 +44,10 @@ impl Operator {
                     None
                 }),
                 Err(error) => {
-                    tracing::warn!(%error, "the watch of the account book has failed; it is tried again");
+                    tracing::warn!(
+                        error = plain_watch(&error),
+                        "the watch of the account book has failed; it is tried again"
+                    );
                     continue;
                 }
             };
@@ -69,7 +75,9 @@ impl Operator {
         let mut first = true;
         let events = watcher(api, watcher::Config::default().page_size(500))
             .default_backoff()
-            .inspect_err(|error| tracing::warn!(%error, "the watch of RedisInstances has failed; it is tried again"))
+            .inspect_err(|error| {
+                tracing::warn!(error = plain_watch(error), "the watch of RedisInstances has failed; it is tried again");
+            })
             .try_filter_map({
                 let operator = self.clone();
                 move |event| {

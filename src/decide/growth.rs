@@ -31,20 +31,22 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
 
 /// The entries that count: those after the one about which a person said "go on". Newest first.
 fn counted<'a>(situation: &Situation<'a>) -> impl Iterator<Item = &'a RedisUpgrade> + use<'a> {
-    let newest = situation.entries.last().map_or(0, RedisUpgrade::number);
-    // One that was pruned since has still been looked into; one that is yet to come has not.
-    let proceed_after = situation
-        .instance
-        .annotations()
-        .get(PROCEED_AFTER)
-        .and_then(|name| number_in(name, situation.redis_id()))
-        .filter(|number| *number <= newest)
-        .unwrap_or(0);
+    let proceed_after = proceed_after(situation).flatten().unwrap_or(0);
     situation.entries.iter().rev().filter(move |entry| entry.number() > proceed_after)
 }
 
-fn go_on(entry: &RedisUpgrade) -> String {
-    format!("When it is right to order again, annotate {PROCEED_AFTER}={}.", entry.name_any())
+/// The number of the entry about which a person said "go on", if anybody did; `None` in it when the annotation names no entry of this book.
+fn proceed_after(situation: &Situation<'_>) -> Option<Option<u64>> {
+    let name = situation.instance.annotations().get(PROCEED_AFTER)?;
+    // One that was pruned since has still been looked into; one that is yet to come has not.
+    let newest = situation.entries.last().map_or(0, RedisUpgrade::number);
+    Some(number_in(name, situation.redis_id()).filter(|number| *number <= newest))
+}
+
+fn go_on(situation: &Situation<'_>, entry: &RedisUpgrade) -> String {
+    let wrong = matches!(proceed_after(situation), Some(None));
+    let wrong = if wrong { " (What that annotation says now is no entry of this instance.)" } else { "" };
+    format!("When it is right to order again, annotate {PROCEED_AFTER}={}.{wrong}", entry.name_any())
 }
 
 /// This growth was bought before, and the size is gone again: a person did it, or a size was misread. Buying it again is a person's word.
@@ -62,7 +64,7 @@ fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: 
     let message = format!(
         "{name} bought {} MB, and the instance has {size} MB again: it isn't bought a second time by itself. {}",
         paid.spec.to,
-        go_on(paid)
+        go_on(situation, paid)
     );
     Some(Decision::rest(Verdict::stalled("SizeRegressed", message)))
 }
@@ -81,7 +83,8 @@ fn failed_too_often(policy: &Policy, situation: &Situation<'_>, size: i64, look_
     let what =
         error.as_ref().map_or_else(|| format!("{} has failed.", newest.name_any()), |error| error.message.clone());
     if reason == "SizeNotSeen" || failed.len() >= PATIENCE {
-        let message = format!("{what} It isn't tried again by itself: ask the cloud's support. {}", go_on(newest));
+        let message =
+            format!("{what} It isn't tried again by itself: ask the cloud's support. {}", go_on(situation, newest));
         return Some(Decision::rest(told(Verdict::stalled(&reason, message))));
     }
     let retry_after = later(settled_at(newest), policy.backoff(failed.len()));
@@ -107,7 +110,7 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
         "{} orders in a row got no answer, and nothing came of them: the newest is {}. Check the network between operator and cloud. {}",
         lost.len(),
         newest.name_any(),
-        go_on(newest)
+        go_on(situation, newest)
     );
     Some(Decision::rest(Verdict { error: newest.outcome().error, ..Verdict::stalled("OutcomeUnknown", message) }))
 }
@@ -123,7 +126,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
     let newest = *refused.first()?;
     let error = newest.outcome().error;
     let name = error.as_ref().map_or("Refused", |error| error.code_desc.as_str());
-    let said = said(error.as_ref());
+    let said = format!("The cloud says: {}", said(error.as_ref()));
     let wait = |what, verdict: fn(&str, String) -> Verdict, reason| {
         wait(policy, &refused, look_at, what, |message| verdict(reason, message))
     };

@@ -244,7 +244,7 @@ fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decisi
 
 fn absent(situation: &Situation<'_>) -> Verdict {
     let message = format!(
-        "The account of the Secret has no instance {} in region {}. Check redisId, region and Secret.",
+        "The account of the Secret has no instance {} in region {}. Correct the Secret, or delete this RedisInstance and create one with the right redisId and region.",
         situation.redis_id(),
         situation.instance.spec.region
     );

@@ -22,9 +22,19 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         ReadTrouble::Credentials => told(
             Health::Stalled,
             "AuthFailure",
-            format!("The cloud refuses the key of Secret {}: {said} Correct the Secret.", situation.secret()),
+            format!(
+                "The cloud refuses the key of Secret {}: {said} Correct the Secret: it is picked up within a minute, or at once with the annotation crs.qcloud.com/requestedAt.",
+                situation.secret()
+            ),
         ),
-        ReadTrouble::Refused => told(Health::Stalled, &error.code_desc, format!("DescribeRedis was refused: {said}")),
+        ReadTrouble::Refused => told(
+            Health::Stalled,
+            &error.code_desc,
+            format!(
+                "The cloud refuses to look into region {}: {said} If that is not the region (gz or ap-guangzhou, for example): it can't be changed, so delete this RedisInstance and create another one; the cloud's instance stays as it is.",
+                situation.instance.spec.region
+            ),
+        ),
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !look.lasting => {
             let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());

@@ -58,9 +58,10 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
     let error = entry.outcome().error;
-    let cause = error
-        .as_ref()
-        .map_or("no answer was recorded".to_owned(), |error| format!("{}: {}", error.code_desc, error.message));
+    let cause = error.as_ref().map_or("no answer was recorded".to_owned(), |error| {
+        let code = error.cloud_code.as_deref().map(|code| format!("{code} ")).unwrap_or_default();
+        format!("{code}{}: {}", error.code_desc, error.message)
+    });
     let message = format!(
         "It isn't known whether the cloud took the order {} of {} MB ({cause}). Nothing else is ordered until a look after {dead_after} settles it.",
         entry.name_any(),

@@ -1,8 +1,10 @@
 //! Secrets that are missing, wrong, or replaced.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::support::{KEY, SECRET_ID, World, instance, secret};
+use crate::support::{KEY, SECRET_ID, World, instance, secret, stalled_with, wait_for};
 
 #[tokio::test]
 async fn each_goes_on_when_its_secret_is_put_right_and_others_are_untouched() {
@@ -35,4 +37,39 @@ async fn each_goes_on_when_its_secret_is_put_right_and_others_are_untouched() {
         world.wait_fulfilled(name).await;
         assert_eq!(world.cloud.orders(&format!("crs-0000000{n}")).await.len(), 1, "{name}");
     }
+}
+
+#[tokio::test]
+async fn who_asks_by_annotation_needs_not_wait_until_a_secret_is_read_again() {
+    let world = World::new("secret-asked", &[]).await;
+    // A key that was refused is tried again after half a minute, and a still instance after an hour.
+    let _operator = world.operator(&["--resync", "1h", "--resync-active", "1h"]);
+    let ask = async |name: &str, word: &str| {
+        let annotation = format!("crs.qcloud.com/requestedAt={word}");
+        world.kubectl(&["annotate", "--overwrite", "crs", name, &annotation]).await.expect("an annotation");
+    };
+    world.apply(secret("wrong", SECRET_ID, "not-the-key")).await.expect("a Secret");
+    let broken = [("wrong", "AuthFailure"), ("missing", "CredentialsMissing")];
+    for (n, (name, why)) in (1..).zip(broken) {
+        let mut manifest = instance(name, &format!("crs-0000000{n}"), 2048);
+        manifest["spec"]["credentialsSecretRef"]["name"] = json!(name);
+        world.apply(manifest).await.expect("a RedisInstance");
+        world.wait_stalled(name, why).await;
+        ask(name, "too-soon").await;
+        let still =
+            world.wait_until(name, "answered", |asked| asked["status"]["lastHandledRequestedAt"] == "too-soon").await;
+        assert!(stalled_with(&still, why), "{still}");
+    }
+    let begun = Instant::now();
+    for (n, (name, _)) in (1..).zip(broken) {
+        world.apply(secret(name, SECRET_ID, KEY)).await.expect("a Secret");
+        ask(name, "now").await;
+        world.wait_until(name, "answered", |asked| asked["status"]["lastHandledRequestedAt"] == "now").await;
+        wait_for("the order", async || {
+            let orders = world.cloud.orders(&format!("crs-0000000{n}")).await;
+            if orders.len() == 1 { Ok(()) } else { Err(format!("{orders:?}")) }
+        })
+        .await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "that took {:?}", begun.elapsed());
 }

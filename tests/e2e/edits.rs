@@ -165,3 +165,100 @@ async fn of_two_with_one_instance_the_older_owns_it_until_it_goes() {
     world.wait_fulfilled("second").await;
     assert_eq!(world.cloud.orders(ID).await.len(), 1);
 }
+
+/// What is declared changes between the look that calls for an order and the order.
+async fn nothing_is_ordered_after(test: &str, change: &[&str]) -> World {
+    let world = World::new(test, &[]).await;
+    // No list comes in between: the next call is that look.
+    let operator = world.operator(&["--resync", "1h"]);
+    world.apply(instance("sessions", ID, 1024)).await.expect("a RedisInstance");
+    world.wait_ready("sessions").await;
+    let looks = world.cloud.calls("DescribeRedis").await;
+    let slow = json!({"action": "DescribeRedis", "redisId": ID, "kind": "delay", "ms": 3000, "times": 1});
+    world.cloud.put("faults", json!([slow])).await;
+    world.apply(instance("sessions", ID, 4096)).await.expect("more memory");
+    wait_for("the look", async || {
+        let now = world.cloud.calls("DescribeRedis").await;
+        if now > looks { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await;
+    world.kubectl(change).await.expect("a change of mind");
+    wait_for("the end of that try", async || {
+        let log = operator.log();
+        if log.contains("the RedisInstance has changed meanwhile") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+    assert_eq!(world.book(ID).await.len(), 0);
+    drop(operator);
+    world
+}
+
+#[tokio::test]
+async fn what_is_lowered_between_look_and_entry_is_not_ordered() {
+    let lower = ["patch", "crs", "sessions", "--type=merge", "-p", r#"{"spec":{"memSize":1024}}"#];
+    let world = nothing_is_ordered_after("lowered", &lower).await;
+    let _operator = world.operator(&[]);
+    world.wait_ready("sessions").await;
+    assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_deleted_between_look_and_entry_is_not_ordered() {
+    nothing_is_ordered_after("deleted", &["delete", "crs", "sessions"]).await;
+}
+
+#[tokio::test]
+async fn deleted_with_an_order_in_the_air_its_entry_is_settled_when_another_comes() {
+    let world = World::new("orphaned", &[]).await;
+    let operator = world.operator(&[]);
+    world.cloud.put("faults", json!([{"action": "UpgradeRedis", "kind": "delay", "ms": 1500, "times": 1}])).await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    wait_for(
+        "the order",
+        async || if world.cloud.calls("UpgradeRedis").await > 0 { Ok(()) } else { Err("none".into()) },
+    )
+    .await;
+    world.kubectl(&["delete", "crs", "sessions", "--timeout=10s"]).await.expect("no finalizer holds it");
+    let deal = wait_for("the deal in the book", async || {
+        let book = world.book(ID).await;
+        book[0]["status"]["dealId"].as_str().map(str::to_owned).ok_or_else(|| book[0].to_string())
+    })
+    .await;
+    wait_for("the upgrade's end in the cloud", async || {
+        let seen = world.cloud.get(&format!("instances/{ID}")).await;
+        if seen["memSize"] == 2048 { Ok(()) } else { Err(seen.to_string()) }
+    })
+    .await;
+    assert_eq!(world.book(ID).await[0]["status"]["phase"], "Placed", "nobody looks at it");
+
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    let sessions = world.wait_fulfilled("sessions").await;
+    assert_eq!(sessions["status"]["dealId"], deal);
+    assert_eq!(world.cloud.orders(ID).await.len(), 1);
+    assert!(!operator.log().contains("panicked"), "{}", operator.log());
+}
+
+#[tokio::test]
+async fn what_the_owner_sees_by_a_look_of_its_own_the_other_one_shows_too() {
+    let world = World::new("both-see", &[]).await;
+    let _operator = world.operator(&["--resync", "1h"]);
+    for name in ["one", "two"] {
+        world.apply(instance(name, ID, 1024)).await.expect("a RedisInstance");
+    }
+    let [owner, other] = wait_for("one owner", async || {
+        let [one, two] = [world.get("one").await, world.get("two").await];
+        let owns = |owner, other| reason(owner, "Ready") == "InSync" && stalled_with(other, "DuplicateRedisId");
+        match (owns(&one, &two), owns(&two, &one)) {
+            (true, _) => Ok(["one", "two"]),
+            (_, true) => Ok(["two", "one"]),
+            _ => Err(format!("{} {}", one["status"], two["status"])),
+        }
+    })
+    .await;
+    world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 4096})).await;
+    world.kubectl(&["annotate", "crs", owner, "crs.qcloud.com/requestedAt=now"]).await.expect("a look");
+    for name in [owner, other] {
+        world.wait_until(name, "seen larger", |instance| instance["status"]["memSize"] == 4096).await;
+    }
+}

@@ -1,5 +1,7 @@
 //! Things go wrong between the operator and the cloud. Whatever happens, a growth is paid once.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{World, instance, reason, wait_for};
@@ -225,4 +227,30 @@ async fn one_frozen_with_an_order_in_hand_and_thawed_after_another_took_over_pay
     world.wait_until("sessions", "at 3072 MB", |sessions| sessions["status"]["memSize"] == 3072).await;
     let sizes: Vec<_> = world.cloud.orders(ID).await.into_iter().map(|(from, to, _)| (from, to)).collect();
     assert_eq!(sizes, [(1024, 2048), (2048, 3072)]);
+}
+
+#[tokio::test]
+async fn those_that_can_not_be_asked_for_do_not_hold_up_the_list() {
+    let world = World::new("asks-fail", &[]).await;
+    let mut all = vec![instance("near", ID, 1024)];
+    let mut faults = Vec::new();
+    for n in 1..=8 {
+        let id = format!("crs-invpc00{n}");
+        world.cloud.post("instances", json!({"redisId": id, "vpcId": 7})).await;
+        faults.push(json!({"action": "DescribeRedis", "redisId": id, "kind": "http-500"}));
+        all.push(instance(&format!("vpc-{n}"), &id, 1024));
+    }
+    world.cloud.put("faults", json!(faults)).await;
+    world.apply(json!({"apiVersion": "v1", "kind": "List", "items": all})).await.expect("RedisInstances");
+    let _operator = world.operator(&[]);
+    world.wait_ready("near").await;
+    let begun = Instant::now();
+    world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 4096})).await;
+    world.wait_until("near", "seen larger", |near| near["status"]["memSize"] == 4096).await;
+    // One after the other, with the pauses after each, the others would take three times this.
+    assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
+    world.cloud.put("faults", json!([])).await;
+    for n in 1..=8 {
+        world.wait_ready(&format!("vpc-{n}")).await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{World, condition, instance, reason, wait_for};
+use crate::support::{World, condition, instance, reason, wait_for, wait_for_looks};
 
 const ID: &str = "crs-00000001";
 
@@ -112,4 +112,75 @@ async fn when_nothing_changes_nothing_is_written_and_one_call_looks_at_all() {
     let resyncs = begun.elapsed().as_secs_f64();
     assert_eq!(versions().await, before);
     assert!(resyncs > 3.0, "five calls in {resyncs:.1} s with a resync of 1 s: that is more than one call for all");
+}
+
+#[tokio::test]
+async fn one_that_no_list_shows_grows_and_is_only_called_absent_once_it_was_asked_for() {
+    let world = World::new("vpc", &[]).await;
+    world.cloud.post("instances", json!({"redisId": "crs-invpc001", "vpcId": 7})).await;
+    let unasked = json!({"action": "DescribeRedis", "redisId": "crs-nowhere1", "kind": "error", "code": 5100});
+    world.cloud.put("faults", json!([unasked])).await;
+    // Lists tell nothing of it in this time, nor does a resync come.
+    let _operator = world.operator(&["--resync", "1h", "--resync-active", "500ms"]);
+    world.apply(instance("sessions", "crs-invpc001", 2048)).await.expect("a RedisInstance");
+    world.apply(instance("nowhere", "crs-nowhere1", 2048)).await.expect("a RedisInstance");
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.orders("crs-invpc001").await.len(), 1);
+    let nowhere =
+        world.wait_until("nowhere", "CloudUnavailable", |nowhere| reason(nowhere, "Ready") == "CloudUnavailable").await;
+    assert_eq!(condition(&nowhere, "Stalled"), "False", "it is in no list, and that is no proof: {nowhere}");
+    world.cloud.put("faults", json!([])).await;
+    world
+        .kubectl(&["annotate", "crs", "nowhere", "crs.qcloud.com/requestedAt=now"])
+        .await
+        .expect("somebody who can't wait");
+    world.wait_stalled("nowhere", "InstanceNotExists").await;
+}
+
+#[tokio::test]
+async fn whatever_state_it_rests_in_nothing_is_written() {
+    let world = World::new("at-rest", &[]).await;
+    world.cloud.put("instances/crs-00000002", json!({"memSize": 8192})).await;
+    world.cloud.put("instances/crs-00000003", json!({"status": -2})).await;
+    let _operator = world.operator(&[]);
+    let with = |name, n, size, spec: &[(&str, serde_json::Value)]| {
+        let mut manifest = instance(name, &format!("crs-0000000{n}"), size);
+        for (field, value) in spec {
+            manifest["spec"][*field] = value.clone();
+        }
+        manifest
+    };
+    for manifest in [
+        with("grown", 1, 2048, &[]),
+        with("larger", 2, 2048, &[]),
+        with("isolated", 3, 2048, &[]),
+        with("observed", 4, 2048, &[("mode", json!("Observe"))]),
+        with("no-secret", 5, 2048, &[("credentialsSecretRef", json!({"name": "none"}))]),
+        with("nowhere", 9, 2048, &[]),
+        with("not-sold", 6, 1_048_576, &[]),
+    ] {
+        world.apply(manifest).await.expect("a RedisInstance");
+    }
+    world.wait_fulfilled("grown").await;
+    world.apply(with("copy", 1, 2048, &[])).await.expect("a RedisInstance");
+    for (name, why) in [
+        ("copy", "DuplicateRedisId"),
+        ("larger", "ReduceCapacityNotAllowed"),
+        ("isolated", "InstanceStatusAbnormal"),
+        ("no-secret", "CredentialsMissing"),
+        ("nowhere", "InstanceNotExists"),
+        ("not-sold", "MemSizeNotInRange"),
+    ] {
+        world.wait_stalled(name, why).await;
+    }
+    world.wait_ready("observed").await;
+    let versions = async || {
+        let mut all = world.list("RedisInstance", &world.namespace).await;
+        all.extend(world.list("RedisUpgrade", &world.book_namespace).await);
+        let versions = all.iter().map(|object| format!("{}", object["metadata"]["resourceVersion"]));
+        (versions.collect::<Vec<_>>(), world.cloud.calls("UpgradeRedis").await)
+    };
+    let before = versions().await;
+    wait_for_looks(&world.cloud, 10).await;
+    assert_eq!(versions().await, before);
 }

@@ -5,6 +5,7 @@
 //! without it `tools/assets` builds them. Logs are in `target/tmp/e2e/`.
 
 mod away;
+mod book;
 mod credentials;
 mod edits;
 mod faults;

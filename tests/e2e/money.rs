@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{World, instance};
+use crate::support::{World, condition, instance};
 
 const ID: &str = "crs-00000001";
 
@@ -65,4 +65,61 @@ async fn an_upgrade_that_the_cloud_fails_to_carry_out_is_told_and_tried_again() 
     let phases: Vec<_> = world.book(ID).await.iter().map(|entry| entry["status"]["phase"].clone()).collect();
     assert_eq!(phases, ["Failed", "Fulfilled"]);
     assert_eq!(world.cloud.orders(ID).await.len(), 2, "the first was paid and failed");
+}
+
+#[tokio::test]
+async fn many_that_wait_for_money_try_seldom_and_are_ordered_once_each() {
+    const MANY: usize = 40;
+    let world = World::new("many-wait", &["--balance", "0", "--count", "40"]).await;
+    let _operator = world.operator(&["--cloud-rate", "5"]);
+    let name = |n: usize| (format!("cache-{n}"), format!("crs-{n:08}"));
+    let all: Vec<_> = (1..=MANY).map(|n| instance(&name(n).0, &name(n).1, 2048)).collect();
+    world.apply(json!({"apiVersion": "v1", "kind": "List", "items": all})).await.expect("RedisInstances");
+    for n in 1..=MANY {
+        world.wait_stalled(&name(n).0, "AccountBalanceNotEnough").await;
+    }
+    let tries = world.cloud.calls("UpgradeRedis").await;
+    // A burst of the rate before the first answer, and then one now and then.
+    assert!(tries <= 12, "{tries} tries of {MANY}");
+    world.cloud.put("balance", json!({"fen": 100_000_000})).await;
+    for n in 1..=MANY {
+        world.wait_fulfilled(&name(n).0).await;
+        assert_eq!(world.cloud.orders(&name(n).1).await.len(), 1, "{n}");
+    }
+    let refused = world.cloud.ledger().await["refused"].as_array().map_or(0, Vec::len);
+    assert!(refused <= 16, "{refused} refusals in the book of {MANY}");
+}
+
+#[tokio::test]
+async fn who_asks_gets_its_try_also_when_only_the_fresh_look_shows_that_it_is_due() {
+    let world = World::new("asked-late", &["--balance", "0"]).await;
+    // Nothing is looked at again, and no balance tried, by itself.
+    let _operator = world.operator(&["--cloud-lag", "10m", "--resync", "1h"]);
+    world.cloud.put("instances/crs-00000002", json!({"status": -2})).await;
+    world.apply(instance("isolated", "crs-00000002", 2048)).await.expect("a RedisInstance");
+    world.wait_stalled("isolated", "InstanceStatusAbnormal").await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.wait_stalled("sessions", "AccountBalanceNotEnough").await;
+
+    world.cloud.put("instances/crs-00000002", json!({"status": 2})).await;
+    world.cloud.put("balance", json!({"fen": 1_000_000})).await;
+    world.kubectl(&["annotate", "crs", "isolated", "crs.qcloud.com/requestedAt=now"]).await.expect("an annotation");
+    world.wait_until("isolated", "at 2048 MB", |isolated| isolated["status"]["memSize"] == 2048).await;
+    assert_eq!(world.get("isolated").await["status"]["lastHandledRequestedAt"], "now");
+    assert_eq!(world.cloud.orders("crs-00000002").await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_says_that_it_is_on_its_way() {
+    let world = World::new("turns", &[]).await;
+    let _operator = world.operator(&["--cloud-rate", "0.2"]);
+    let ids: Vec<_> = (1..=4).map(|n| (format!("cache-{n}"), format!("crs-0000000{n}"))).collect();
+    for (name, id) in &ids {
+        world.apply(instance(name, id, 2048)).await.expect("a RedisInstance");
+    }
+    for (name, _) in &ids {
+        world.wait_until(name, "told of", |instance| !condition(instance, "Ready").is_empty()).await;
+    }
+    let ordered = world.cloud.calls("UpgradeRedis").await;
+    assert!(ordered < 4, "{ordered} orders before all have a status");
 }

@@ -16,6 +16,16 @@ pub use world::{KEY, KEYS, SECRET_ID, World, condition, instance, reason, secret
 /// Longer than anything in these tests takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until the cloud has been asked `more` times more.
+pub async fn wait_for_looks(cloud: &Simulator, more: i64) {
+    let before = cloud.calls("DescribeRedis").await;
+    wait_for(&format!("{more} more looks"), async || {
+        let now = cloud.calls("DescribeRedis").await;
+        if now >= before + more { Ok(()) } else { Err(format!("{} more", now - before)) }
+    })
+    .await;
+}
+
 /// Looks until `look` gives Ok; when that takes too long, says what was waited for and what was seen last.
 pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;

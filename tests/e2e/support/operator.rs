@@ -57,6 +57,11 @@ impl Operator {
         self.0.ended().await
     }
 
+    /// Waits until it ends by itself; gives the exit status.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.0.ended().await
+    }
+
     /// Stops it where it is, until `thaw`.
     pub fn freeze(&self) {
         self.0.signal("STOP");

@@ -1,12 +1,14 @@
 //! What most tests need: namespaces of their own, a cloud of their own, and an operator for them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 
+use super::children::RUN_DIR;
 use super::{Cluster, Kubectl, Operator, Simulator, wait_for};
 
 pub const SECRET_ID: &str = "AKIDshopshopshopshop";
@@ -32,9 +34,11 @@ impl World {
     /// The same on a control plane of its own.
     pub async fn on(cluster: Arc<Cluster>, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
-        let mut arguments = vec!["--key", &key, "--count", "8", "--timestamp-window", "3s"];
-        if !simulator.contains(&"--upgrade-time") {
-            arguments.extend(["--upgrade-time", "1s"]);
+        let mut arguments = vec!["--key", &key, "--timestamp-window", "3s"];
+        for usual in [["--count", "8"], ["--upgrade-time", "1s"]] {
+            if !simulator.contains(&usual[0]) {
+                arguments.extend(usual);
+            }
         }
         let cloud = Simulator::start(test, &[&arguments, simulator].concat());
         let client = cluster.client().await;
@@ -48,6 +52,11 @@ impl World {
 
     /// An operator for this namespace. A test may start several.
     pub fn operator(&self, arguments: &[&str]) -> Operator {
+        self.operator_as(&self.cluster.kubeconfig(), arguments)
+    }
+
+    /// The same with another kubeconfig than the administrator's.
+    pub fn operator_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
         let own = [
             "--api-endpoint",
             self.cloud.url(),
@@ -56,7 +65,58 @@ impl World {
             "--book-namespace",
             &self.book_namespace,
         ];
-        Operator::start(&self.namespace, &self.cluster.kubeconfig(), &[&own, arguments].concat())
+        Operator::start(&self.namespace, kubeconfig, &[&own, arguments].concat())
+    }
+
+    /// The kubeconfig of a ServiceAccount `operator` that may do all that the operator needs, but nothing with the book.
+    pub async fn service_account(&self) -> PathBuf {
+        self.kubectl(&["create", "serviceaccount", "operator"]).await.expect("a ServiceAccount");
+        let rules = json!([
+            {"apiGroups": ["crs.qcloud.com"], "resources": ["redisinstances"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["crs.qcloud.com"], "resources": ["redisinstances/status"], "verbs": ["patch"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+            {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+        ]);
+        self.grant(&self.namespace, "instances", rules).await;
+        let token = self.kubectl(&["create", "token", "operator"]).await.expect("a token");
+        let config = self.cluster.kubectl(&["config", "view", "--raw", "-o", "json"]).await.expect("a kubeconfig");
+        let mut config: Value = serde_json::from_str(&config).expect("JSON");
+        config["users"][0]["user"] = json!({"token": token.trim()});
+        let path = RUN_DIR.join(format!("{}-kubeconfig", self.namespace));
+        std::fs::write(&path, config.to_string()).expect("a file");
+        path
+    }
+
+    /// Gives that ServiceAccount a Role with these rules, in place of the one of this name.
+    pub async fn grant(&self, namespace: &str, role: &str, rules: Value) {
+        let subject = json!({"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace});
+        let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role});
+        let metadata = json!({"name": role, "namespace": namespace});
+        for (kind, content) in
+            [("Role", json!({"rules": rules})), ("RoleBinding", json!({"roleRef": role_ref, "subjects": [subject]}))]
+        {
+            let mut manifest = content;
+            manifest["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
+            manifest["kind"] = json!(kind);
+            manifest["metadata"] = metadata.clone();
+            self.cluster.kubectl_with(&["apply", "-f", "-"], &manifest.to_string()).await.expect("a right");
+        }
+    }
+
+    /// How often that ServiceAccount asked for this, by the API server's audit log.
+    pub fn asked(&self, verb: &str, resource: &str) -> usize {
+        let log = std::fs::read_to_string(self.cluster.kubeconfig().with_file_name("audit.log")).expect("an audit log");
+        let user = format!("system:serviceaccount:{}:operator", self.namespace);
+        let requests = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        requests
+            .filter(|request| {
+                let object = &request["objectRef"];
+                request["user"]["username"] == user.as_str()
+                    && request["verb"] == verb
+                    && object["resource"] == resource
+                    && object["subresource"].is_null()
+            })
+            .count()
     }
 
     /// kubectl in this namespace.
