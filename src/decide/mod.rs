@@ -184,13 +184,7 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
         ));
     }
     let look = match situation.seen {
-        Seen::NotYet => {
-            return Decision::rest(Verdict::new(
-                Health::AsBefore,
-                "Unseen",
-                "Nobody has looked at the instance yet.".into(),
-            ));
-        }
+        Seen::NotYet => return unseen::not_yet(situation),
         Seen::Failed(look) => return unseen::decide(situation, look),
         Seen::Absent(at) => Look { instance: None, at: *at },
         Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at },
@@ -306,6 +300,11 @@ impl<'a> Situation<'a> {
 
     fn secret(&self) -> &'a str {
         &self.instance.spec.credentials_secret_ref.name
+    }
+
+    /// Nothing has been told of it yet.
+    fn is_untold(&self) -> bool {
+        self.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty())
     }
 
     /// The spec was changed since the status was written, to more than the instance had then.

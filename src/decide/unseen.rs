@@ -1,10 +1,29 @@
 //! What people are told when the instance could not be looked at: somebody must act, or the cloud is waited for.
 
+use jiff::SignedDuration;
+use kube::ResourceExt;
+
 use super::{
     Decision, Health, LookError, LookFailure, Situation, Verdict,
     codes::{ReadTrouble, read_trouble},
-    failure, sentence,
+    failure, later, sentence,
 };
+
+/// The first look takes a moment. When it takes long, one that nothing was told of must not look finished: without conditions kstatus takes
+/// it for that.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(2);
+
+/// Nobody has looked yet.
+pub(super) fn not_yet(situation: &Situation<'_>) -> Decision {
+    let created = situation.instance.creation_timestamp().map_or(situation.now, |created| created.0);
+    let tell_after = later(created, FIRST_LOOK);
+    let verdict = Verdict::reconciling("CloudUnavailable", "The cloud has not answered yet.".into());
+    if situation.is_untold() && situation.now > tell_after {
+        return Decision::rest(verdict);
+    }
+    let as_before = Decision::rest(Verdict { health: Health::AsBefore, ..verdict });
+    if situation.is_untold() { as_before.again_after(tell_after) } else { as_before }
+}
 
 pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision {
     let error = match &look.cause {
@@ -37,8 +56,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         ),
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !look.lasting => {
-            let never_seen = situation.instance.status.as_ref().is_none_or(|status| status.conditions.is_empty());
-            let is_work = never_seen || situation.due || situation.has_new_work();
+            let is_work = situation.is_untold() || situation.due || situation.has_new_work();
             let health = if is_work { Health::Reconciling } else { Health::AsBefore };
             told(health, "CloudUnavailable", format!("The cloud could not be asked: {said} It is asked again."))
         }

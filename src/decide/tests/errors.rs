@@ -238,3 +238,22 @@ fn a_reader_may_give_up_only_for_what_somebody_must_act_on() {
     let trusted = super::super::codes::read_trouble(&CloudError { code: Some(4100), ..error });
     assert_eq!(trusted, ReadTrouble::Unavailable, "a code in an answer that can't be trusted says nothing of the key");
 }
+
+#[test]
+fn one_that_is_not_looked_at_for_seconds_does_not_look_finished() {
+    let mut case = wants(2048);
+    case.instance.metadata.creation_timestamp = Some(at(SIGNED));
+    case.instance.status = None;
+    case.now = at(SIGNED + 1).0;
+    let soon = case.decide();
+    assert_eq!((soon.verdict.health, soon.again), (Health::AsBefore, Some(at(SIGNED + 2).0)));
+    case.now = at(SIGNED + 3).0;
+    let late = case.decide();
+    assert_eq!((late.verdict.health, late.verdict.reason.as_str()), (Health::Reconciling, "CloudUnavailable"));
+    assert_eq!(late.again, None);
+
+    // What was told before stays until there is news.
+    let told = crate::report::status(&case.instance, &[], &case.seen, &late.verdict, false, case.now);
+    case.instance.status = Some(told);
+    assert_eq!(case.decide().verdict.health, Health::AsBefore);
+}

@@ -121,11 +121,6 @@ fn one_that_another_owns_does_nothing_whatever_is_seen() {
 }
 
 #[test]
-fn before_anybody_has_looked_the_status_stays() {
-    wants(2048).rests(Health::AsBefore, "Unseen");
-}
-
-#[test]
 fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
     let case = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED));
     assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));
