@@ -1,10 +1,10 @@
 //! Which `RedisInstance` is about which instance of the cloud, and of several the one that owns it (invariant B8).
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use parking_lot::Mutex;
 
 use crate::api::RedisInstance;
 

@@ -1,6 +1,5 @@
 //! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
 
-use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -13,6 +12,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
     runtime::reflector::ObjectRef,
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;

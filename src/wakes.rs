@@ -1,6 +1,5 @@
 //! Who is to be looked at soon, whatever the reason. Each waits once, however often it was woken.
 
-use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -8,6 +7,7 @@ use std::{
 
 use futures::{Stream, stream};
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::api::RedisInstance;

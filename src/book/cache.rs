@@ -1,9 +1,9 @@
 //! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
 
-use parking_lot::RwLock;
 use std::{collections::HashMap, sync::Arc};
 
 use kube::{ResourceExt, runtime::watcher::Event};
+use parking_lot::RwLock;
 
 use crate::api::{REDIS_ID_LABEL, RedisUpgrade};
 

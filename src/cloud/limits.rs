@@ -1,7 +1,6 @@
 //! How often an account, a region and an action may be called, and when to leave them alone. Never waits: it says when
 //! to come back, so that one account's trouble is its own.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Account, Caller, CloudError, ErrorKind, regions};

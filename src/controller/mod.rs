@@ -3,7 +3,6 @@
 mod reconcile;
 mod watches;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -22,6 +21,7 @@ use kube::{
         reflector::{self, ObjectRef},
     },
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 

@@ -1,7 +1,5 @@
-//! What the cloud shows of all instances: one reader for each account and region pages through the list, and wakes those whose instance
-//! has changed. So ten thousand instances cost a hundred calls a round, and a burst of new ones costs one round.
+//! One reader: the rows that are watched in one account and region, and the rounds that keep them up to date.
 
-use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
@@ -11,23 +9,19 @@ use std::{
 
 use futures::FutureExt;
 use jiff::SignedDuration;
-use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 
+use super::{Object, Shared};
 use crate::{
-    api::RedisInstance,
-    calls::{Calls, Trouble},
-    cloud::{Account, Caller, CloudError, Dated, Instance, regions},
+    calls::Trouble,
+    cloud::{Caller, CloudError, Dated, Instance},
     decide::{LookError, LookFailure, Policy, Seen},
-    secrets::{Keys, Secrets},
-    wakes::Wakes,
+    secrets::Keys,
 };
-
-type Object = ObjectRef<RedisInstance>;
-type Key = (Account, String);
 
 /// New ones that arrive within this time share a round.
 const GATHER: Duration = Duration::from_millis(20);
@@ -45,22 +39,7 @@ const ROUND_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 /// A failure lasts when it has lasted for so many resyncs.
 const LASTING: u32 = 3;
 
-#[derive(Clone)]
-pub struct Observer {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    calls: Calls,
-    secrets: Secrets,
-    wakes: Wakes,
-    policy: Policy,
-    readers: Mutex<HashMap<Key, Arc<Reader>>>,
-    /// Which reader each `RedisInstance` is with, and under which redisId.
-    places: Mutex<HashMap<Object, (Key, String)>>,
-}
-
-struct Reader {
+pub(super) struct Reader {
     caller: Caller,
     state: Mutex<State>,
     changed: Notify,
@@ -86,93 +65,43 @@ struct Row {
     ask_at: Instant,
     ask_wait: Duration,
 }
-
-impl Observer {
-    pub fn new(calls: Calls, secrets: Secrets, wakes: Wakes, policy: Policy) -> Self {
-        let (readers, places) = Default::default();
-        Self { shared: Arc::new(Shared { calls, secrets, wakes, policy, readers, places }) }
+impl Reader {
+    pub(super) fn new(caller: Caller) -> Self {
+        Self { caller, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// What is known of an instance. From now on `object` is woken when that changes.
-    pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
-        let key = key(caller);
-        let place = (key.clone(), redis_id.to_owned());
-        let before = self.shared.places.lock().insert(object.clone(), place.clone());
-        if let Some(before) = before.filter(|before| *before != place) {
-            self.leave(object, &before);
-        }
-        loop {
-            let reader = self.reader(&key, caller);
-            if let Some(seen) = reader.watch(object, secret, redis_id) {
-                return seen;
-            }
-            // That reader has just ended for want of watchers: take a new one.
-            self.shared.readers.lock().retain(|_, other| !Arc::ptr_eq(other, &reader));
-        }
+    /// Takes a fresh look at one instance. Returns its watchers if that is news.
+    pub(super) fn saw(&self, redis_id: &str, seen: &Seen) -> Vec<Object> {
+        let mut state = self.state.lock();
+        let Some(row) = state.rows.get_mut(redis_id) else { return Vec::new() };
+        let news = !same_sight(&row.seen, seen);
+        row.seen = seen.clone();
+        if news { row.watchers.keys().cloned().collect() } else { Vec::new() }
     }
 
-    /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
-    pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
-        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
-            return;
-        }
-        let reader = self.shared.readers.lock().get(&key(caller)).cloned();
-        if let Some(reader) = reader
-            && let Some(row) = reader.state.lock().rows.get_mut(redis_id)
-        {
-            if !same_sight(&row.seen, seen) {
-                self.shared.wakes.wake(row.watchers.keys().filter(|other| *other != object).cloned());
-            }
-            row.seen = seen.clone();
-        }
-    }
-
-    /// Says whether something is on its way for this one: then it is looked at often.
-    pub fn set_active(&self, object: &Object, active: bool) {
-        let Some((key, redis_id)) = self.shared.places.lock().get(object).cloned() else { return };
-        let Some(reader) = self.shared.readers.lock().get(&key).cloned() else { return };
-        if let Some(row) = reader.state.lock().rows.get_mut(&redis_id)
+    pub(super) fn set_active(&self, redis_id: &str, active: bool, policy: &Policy) {
+        if let Some(row) = self.state.lock().rows.get_mut(redis_id)
             && row.active != active
         {
             row.active = active;
-            row.ask_at = row.ask_at.min(Instant::now() + self.shared.policy.active);
-            reader.changed.notify_one();
+            row.ask_at = row.ask_at.min(Instant::now() + policy.active);
+            self.changed.notify_one();
         }
     }
 
-    /// Nobody needs to be woken for this one any more.
-    pub fn forget(&self, object: &Object) {
-        if let Some(place) = self.shared.places.lock().remove(object) {
-            self.leave(object, &place);
-        }
-    }
-
-    fn leave(&self, object: &Object, (key, redis_id): &(Key, String)) {
-        let Some(reader) = self.shared.readers.lock().get(key).cloned() else { return };
-        let mut state = reader.state.lock();
+    pub(super) fn leave(&self, object: &Object, redis_id: &str) {
+        let mut state = self.state.lock();
         if let Some(row) = state.rows.get_mut(redis_id) {
             row.watchers.remove(object);
             if row.watchers.is_empty() {
                 state.rows.remove(redis_id);
             }
         }
-        reader.changed.notify_one();
+        self.changed.notify_one();
     }
 
-    fn reader(&self, key: &Key, caller: &Caller) -> Arc<Reader> {
-        let mut readers = self.shared.readers.lock();
-        let new = || {
-            let reader = Arc::new(Reader { caller: caller.clone(), state: Mutex::default(), changed: Notify::new() });
-            tokio::spawn(reader.clone().run(self.shared.clone()));
-            reader
-        };
-        readers.entry(key.clone()).or_insert_with(new).clone()
-    }
-}
-
-impl Reader {
     /// `None` when this reader has ended.
-    fn watch(&self, object: &Object, secret: &str, redis_id: &str) -> Option<Seen> {
+    pub(super) fn watch(&self, object: &Object, secret: &str, redis_id: &str) -> Option<Seen> {
         let mut state = self.state.lock();
         if state.closed {
             return None;
@@ -194,7 +123,7 @@ impl Reader {
         Some(trouble.map_or_else(|| row.seen.clone(), Seen::Failed))
     }
 
-    async fn run(self: Arc<Self>, shared: Arc<Shared>) {
+    pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>) {
         sleep(GATHER).await;
         loop {
             let began = Instant::now();
@@ -427,11 +356,6 @@ impl Row {
     }
 }
 
-/// Both forms of a region's name are one reader's.
-fn key(caller: &Caller) -> Key {
-    (caller.account.clone(), regions::short(&caller.region).to_owned())
-}
-
 /// Do both tell the same, whenever they were seen?
 fn same_sight(a: &Seen, b: &Seen) -> bool {
     match (a, b) {
@@ -454,77 +378,4 @@ async fn patiently<T, F: Future<Output = Result<T, Trouble>>>(call: impl Fn() ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cloud::InstanceState;
-
-    const POLICY: Policy = Policy {
-        lag: SignedDuration::from_secs(60),
-        lifetime: SignedDuration::from_secs(330),
-        resync: Duration::from_secs(60),
-        active: Duration::from_secs(5),
-    };
-
-    fn seen(size: i64, second: i64) -> Dated<Instance> {
-        let (zone_id, type_id) = (None, None);
-        let value = Instance { redis_id: "crs-1".into(), state: InstanceState::Running, size, zone_id, type_id };
-        Dated { value, at: jiff::Timestamp::from_second(second).unwrap() }
-    }
-
-    fn listed(seen: Option<Dated<Instance>>) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
-        Ok(seen.map(|seen| ("crs-1".to_owned(), seen)).into_iter().collect())
-    }
-
-    /// Someone watches crs-1.
-    fn reader() -> Reader {
-        let secret_key = "key".to_owned().into();
-        let credentials = crate::cloud::Credentials { secret_id: "AKID1".into(), secret_key, token: None };
-        let caller = Caller::new(credentials, "gz".into());
-        let reader = Reader { caller, state: Mutex::default(), changed: Notify::new() };
-        reader.watch(&Object::new("sessions").within("shop"), "qcloud", "crs-1");
-        reader
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried() {
-        let reader = reader();
-        // Long missing, so that it is asked for seldom; then it comes, and goes.
-        reader.take(&POLICY, Instant::now(), listed(None));
-        {
-            let mut state = reader.state.lock();
-            let row = state.rows.get_mut("crs-1").unwrap();
-            (row.ask_wait, row.ask_at) = (LONGEST_WAIT, Instant::now() + LONGEST_WAIT);
-        }
-        reader.take(&POLICY, Instant::now(), listed(Some(seen(1024, 100))));
-        reader.take(&POLICY, Instant::now(), listed(None));
-        let began = Instant::now();
-        assert!(reader.state.lock().rows["crs-1"].ask_at <= began, "it is due to be asked for");
-        assert_eq!(
-            reader.next_round(&POLICY, began),
-            Some(began + POLICY.active),
-            "soon, if this round did not come to it"
-        );
-        // Whoever can't be asked for now doesn't hurry the next round: that would list without end.
-        reader.state.lock().rows.get_mut("crs-1").unwrap().ask_at = began + LONGEST_WAIT;
-        assert_eq!(reader.next_round(&POLICY, began), Some(began + POLICY.resync));
-    }
-
-    #[tokio::test]
-    async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earlier_is() {
-        let reader = reader();
-        let size = || match &reader.state.lock().rows["crs-1"].seen {
-            Seen::Instance(seen) => seen.value.size,
-            other => panic!("{other:?}"),
-        };
-        for (listed_size, second, expected) in
-            [(1024, 1000, 1024), (2048, 1000, 1024), (2048, 970, 1024), (2048, 1001, 2048)]
-        {
-            reader.take(&POLICY, Instant::now(), listed(Some(seen(listed_size, second))));
-            assert_eq!(size(), expected, "{listed_size} MB at {second}");
-        }
-        // A Date that was three hours ahead must not hide the news of three hours.
-        reader.take(&POLICY, Instant::now(), listed(Some(seen(2048, 1002 + 3 * 3600))));
-        reader.take(&POLICY, Instant::now(), listed(Some(seen(4096, 1003))));
-        assert_eq!(size(), 4096);
-    }
-}
+mod tests;

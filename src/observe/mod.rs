@@ -1,0 +1,107 @@
+//! What the cloud shows of all instances: one reader for each account and region pages through the list, and wakes those whose instance
+//! has changed. So ten thousand instances cost a hundred calls a round, and a burst of new ones costs one round.
+
+mod reader;
+
+use std::{collections::HashMap, sync::Arc};
+
+use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
+
+use crate::{
+    api::RedisInstance,
+    calls::Calls,
+    cloud::{Account, Caller, regions},
+    decide::{Policy, Seen},
+    secrets::Secrets,
+    wakes::Wakes,
+};
+
+use reader::Reader;
+
+type Object = ObjectRef<RedisInstance>;
+type Key = (Account, String);
+
+#[derive(Clone)]
+pub struct Observer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    calls: Calls,
+    secrets: Secrets,
+    wakes: Wakes,
+    policy: Policy,
+    readers: Mutex<HashMap<Key, Arc<Reader>>>,
+    /// Which reader each `RedisInstance` is with, and under which redisId.
+    places: Mutex<HashMap<Object, (Key, String)>>,
+}
+impl Observer {
+    pub fn new(calls: Calls, secrets: Secrets, wakes: Wakes, policy: Policy) -> Self {
+        let (readers, places) = Default::default();
+        Self { shared: Arc::new(Shared { calls, secrets, wakes, policy, readers, places }) }
+    }
+
+    /// What is known of an instance. From now on `object` is woken when that changes.
+    pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
+        let key = key(caller);
+        let place = (key.clone(), redis_id.to_owned());
+        let before = self.shared.places.lock().insert(object.clone(), place.clone());
+        if let Some(before) = before.filter(|before| *before != place) {
+            self.leave(object, &before);
+        }
+        loop {
+            let reader = self.reader(&key, caller);
+            if let Some(seen) = reader.watch(object, secret, redis_id) {
+                return seen;
+            }
+            // That reader has just ended for want of watchers: take a new one.
+            self.shared.readers.lock().retain(|_, other| !Arc::ptr_eq(other, &reader));
+        }
+    }
+
+    /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
+    pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
+        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
+            return;
+        }
+        let reader = self.shared.readers.lock().get(&key(caller)).cloned();
+        let watchers = reader.map(|reader| reader.saw(redis_id, seen)).unwrap_or_default();
+        self.shared.wakes.wake(watchers.into_iter().filter(|other| other != object));
+    }
+
+    /// Says whether something is on its way for this one: then it is looked at often.
+    pub fn set_active(&self, object: &Object, active: bool) {
+        let Some((key, redis_id)) = self.shared.places.lock().get(object).cloned() else { return };
+        let Some(reader) = self.shared.readers.lock().get(&key).cloned() else { return };
+        reader.set_active(&redis_id, active, &self.shared.policy);
+    }
+
+    /// Nobody needs to be woken for this one any more.
+    pub fn forget(&self, object: &Object) {
+        if let Some(place) = self.shared.places.lock().remove(object) {
+            self.leave(object, &place);
+        }
+    }
+
+    fn leave(&self, object: &Object, (key, redis_id): &(Key, String)) {
+        if let Some(reader) = self.shared.readers.lock().get(key).cloned() {
+            reader.leave(object, redis_id);
+        }
+    }
+
+    fn reader(&self, key: &Key, caller: &Caller) -> Arc<Reader> {
+        let mut readers = self.shared.readers.lock();
+        let new = || {
+            let reader = Arc::new(Reader::new(caller.clone()));
+            tokio::spawn(reader.clone().run(self.shared.clone()));
+            reader
+        };
+        readers.entry(key.clone()).or_insert_with(new).clone()
+    }
+}
+
+/// Both forms of a region's name are one reader's.
+fn key(caller: &Caller) -> Key {
+    (caller.account.clone(), regions::short(&caller.region).to_owned())
+}
