@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{Cluster, Kubectl, instance, repository};
+use support::{Cluster, Kubectl, instance, repository, wait_for};
 
 #[path = "e2e/support/mod.rs"]
 pub mod support;
@@ -150,7 +150,7 @@ async fn what_is_wrong_in_a_spec_is_said_field_by_field() {
             json!(1000),
             vec![
                 format!("spec.memSize: Invalid value: 1000: {too_small}"),
-                format!("spec.memSize: Invalid value: 1000: {odd} 1024, for example."),
+                format!("spec.memSize: Invalid value: 1000: {odd} 2 GB is 2048."),
             ],
         ),
         ("memSize", json!(1536), vec![format!("spec.memSize: Invalid value: 1536: {odd} 2048, for example.")]),
@@ -363,7 +363,10 @@ async fn kubectl_shows_the_columns_of_the_contract() {
 #[tokio::test]
 async fn every_field_can_be_explained() {
     let cluster = Cluster::shared().await;
-    let explained = cluster.kubectl(&["explain", "crs.spec.memSize"]).await.expect("an explanation");
+    let explain = async || cluster.kubectl(&["explain", "crs.spec.memSize"]).await;
+    // The API server publishes what is explained a moment after it serves the CRDs.
+    wait_for("the explanation", async || explain().await.ok.then_some(()).ok_or("not yet".to_owned())).await;
+    let explained = explain().await.expect("an explanation");
     let says = "Memory of the whole instance in MB: a multiple of 1024. It can only grow.";
     assert!(explained.contains("FIELD: memSize <integer>") && explained.contains(says), "{explained}");
 
