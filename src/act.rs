@@ -104,7 +104,7 @@ impl Actor {
                     entries: &entries,
                     seen: &seen,
                     deal: deal.as_ref(),
-                    secret_version: Some(subject.secret_version),
+                    secret_version: subject.secret_version,
                     balance_low_until: None,
                     due: subject.due,
                     now: self.calls.now(),
@@ -129,7 +129,7 @@ impl Actor {
             }
         };
         if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen {
-            self.book.prune(&entries, *at).await;
+            self.book.prune(&entries, *at);
         }
         Ok(Done { entries, seen, decision })
     }

@@ -1,6 +1,6 @@
 //! What the API server says when it refuses, in words for people.
 
-use kube::runtime::watcher;
+use kube::{api::ObjectMeta, runtime::watcher};
 
 /// The error without Rust's words around it.
 pub fn plain(error: &kube::Error) -> String {
@@ -21,4 +21,14 @@ pub fn plain_watch(error: &watcher::Error) -> String {
         | watcher::Error::WatchFailed(error) => plain(error),
         error => error.to_string(),
     }
+}
+
+/// Which of two states of an object is the newer one. resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has
+/// always made them so).
+pub fn version(of: &ObjectMeta) -> u64 {
+    number(of.resource_version.as_deref())
+}
+
+pub fn number(resource_version: Option<&str>) -> u64 {
+    resource_version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }

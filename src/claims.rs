@@ -66,27 +66,25 @@ impl Claims {
         self.state.lock().remove(object)
     }
 
-    /// Notes whether a `RedisInstance` could observe its instance. Returns the others if that changes who owns it.
+    /// Notes whether a `RedisInstance` could observe its instance. Returns the others if that is news.
     pub fn sees(&self, instance: &RedisInstance, sight: Sight) -> Vec<Object> {
         let object = ObjectRef::from_obj(instance);
         let mut state = self.state.lock();
         let Some(claims) = state.by_redis_id.get_mut(&instance.spec.redis_id) else { return Vec::new() };
         let Some(claim) = claims.iter_mut().find(|claim| claim.object == object) else { return Vec::new() };
-        let changes_owner = (claim.sight == Sight::Blind) != (sight == Sight::Blind);
-        claim.sight = sight;
-        if !changes_owner {
+        if std::mem::replace(&mut claim.sight, sight) == sight {
             return Vec::new();
         }
         claims.iter().filter(|claim| claim.object != object).map(|claim| claim.object.clone()).collect()
     }
 
     /// namespace/name of the one that owns the instance, if it is another than this: of those not blind the oldest, then the one with
-    /// the lowest uid.
-    pub fn other_owner(&self, instance: &RedisInstance) -> Option<String> {
+    /// the lowest uid. And whether that is sure: it has observed the instance.
+    pub fn other_owner(&self, instance: &RedisInstance) -> Option<(String, bool)> {
         let state = self.state.lock();
         let owner = state.by_redis_id.get(&instance.spec.redis_id)?.iter().find(|claim| claim.sight != Sight::Blind)?;
-        (owner.object != ObjectRef::from_obj(instance))
-            .then(|| format!("{}/{}", owner.object.namespace.as_deref().unwrap_or_default(), owner.object.name))
+        let name = || format!("{}/{}", owner.object.namespace.as_deref().unwrap_or_default(), owner.object.name);
+        (owner.object != ObjectRef::from_obj(instance)).then(|| (name(), owner.sight == Sight::Sees))
     }
 
     /// All that are about this instance.
@@ -132,8 +130,8 @@ mod tests {
             claims.insert(each);
         }
         assert_eq!(claims.other_owner(&twin), None);
-        assert_eq!(claims.other_owner(&old).as_deref(), Some("shop/twin"));
-        assert_eq!(claims.other_owner(&young).as_deref(), Some("shop/twin"));
+        assert_eq!(claims.other_owner(&old), Some(("shop/twin".into(), false)));
+        assert_eq!(claims.other_owner(&young), Some(("shop/twin".into(), false)));
     }
 
     #[test]
@@ -145,7 +143,7 @@ mod tests {
         assert_eq!(claims.sees(&old, Sight::Blind).len(), 1, "the younger one is woken");
         assert_eq!(claims.other_owner(&young), None);
         assert_eq!(claims.sees(&old, Sight::Sees).len(), 1);
-        assert_eq!(claims.other_owner(&young).as_deref(), Some("shop/old"));
+        assert_eq!(claims.other_owner(&young), Some(("shop/old".into(), true)));
         assert_eq!(claims.sees(&old, Sight::Sees).len(), 0, "nothing new, nobody is woken");
     }
 

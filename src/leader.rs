@@ -11,8 +11,8 @@ const LEASE: &str = "crs-operator";
 const LEASE_SECONDS: u64 = 15;
 /// The lease is renewed so long before it ends.
 const RENEW_BEFORE_SECONDS: u64 = 8;
-/// Renewal that has failed for this long is given up: before the lease ends, as each try fails within 2 s.
-const GIVE_UP: Duration = Duration::from_secs(4);
+/// Renewal that has failed for this long is given up: before the lease ends, as a try fails within 2 s, or 4 s on a new connection.
+const GIVE_UP: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Leader {

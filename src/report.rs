@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
-    api_server::plain,
+    api_server::{plain, version},
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
 };
@@ -59,7 +59,7 @@ impl Reporter {
         let object = ObjectRef::from_obj(&**instance);
         let mut written = self.written.lock();
         match written.get(&object) {
-            Some(newer) if newer.uid() == instance.uid() && version(newer) > version(instance) => {
+            Some(newer) if newer.uid() == instance.uid() && version(&newer.metadata) > version(&instance.metadata) => {
                 Arc::new(RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) })
             }
             _ => {
@@ -308,11 +308,6 @@ fn word(reason: &str) -> String {
 /// So much of a name that there is room for more behind it, with an end that may stand before a dot.
 fn shortened(name: &str) -> String {
     name.chars().take(150).collect::<String>().trim_end_matches(['-', '.']).to_owned()
-}
-
-/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
-fn version(instance: &RedisInstance) -> u64 {
-    instance.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn bounded(text: &str) -> String {

@@ -106,7 +106,7 @@ impl Metrics {
         );
         registry.register(
             "cloud_requests",
-            "Calls of the cloud, by action and error code (0: none)",
+            "Calls of the cloud, by action and error code (0: success, none: no answer, other: a code that is not documented)",
             cloud_requests.clone(),
         );
         registry.register_with_unit(

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use kube::{ResourceExt, runtime::watcher::Event};
 use parking_lot::RwLock;
 
-use crate::api::{REDIS_ID_LABEL, RedisUpgrade};
+use crate::{
+    api::{REDIS_ID_LABEL, RedisUpgrade},
+    api_server::{number, version},
+};
 
 type Entries = HashMap<String, Vec<RedisUpgrade>>;
 
@@ -70,7 +73,7 @@ impl Cache {
         let read_at = number(read_at);
         let mut all = self.entries.write();
         if let Some(before) = all.get_mut(redis_id) {
-            before.retain(|entry| version(entry) > read_at);
+            before.retain(|entry| version(&entry.metadata) > read_at);
             if before.is_empty() {
                 all.remove(redis_id);
             }
@@ -89,22 +92,13 @@ fn key(entry: &RedisUpgrade) -> String {
 fn insert(entries: &mut Entries, entry: RedisUpgrade) {
     let of_instance = entries.entry(key(&entry)).or_default();
     match of_instance.iter_mut().find(|other| other.name_any() == entry.name_any()) {
-        Some(other) if version(other) > version(&entry) => {}
+        Some(other) if version(&other.metadata) > version(&entry.metadata) => {}
         Some(other) => *other = entry,
         None => {
             of_instance.push(entry);
             of_instance.sort_by_key(RedisUpgrade::number);
         }
     }
-}
-
-fn version(entry: &RedisUpgrade) -> u64 {
-    number(entry.metadata.resource_version.as_deref())
-}
-
-/// resourceVersions are comparable numbers (Kubernetes says so since 1.35, and etcd has always made them so).
-fn number(version: Option<&str>) -> u64 {
-    version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn slim(mut entry: RedisUpgrade) -> RedisUpgrade {

@@ -39,7 +39,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Error {
     #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
     Timeout,
-    #[error("reading the book and the instance took too long: nothing was ordered")]
+    #[error("reading the book and the instance took too long")]
     TooSlow,
     #[error("somebody else wrote into the book of this instance meanwhile")]
     Conflict,
@@ -174,14 +174,17 @@ impl Book {
             .await
     }
 
-    /// Deletes the entries that need not be kept.
-    pub async fn prune(&self, entries: &[RedisUpgrade], now: Timestamp) {
+    /// Deletes the entries that need not be kept, in the background: nobody waits for that, and what isn't done is done the next time.
+    pub fn prune(&self, entries: &[RedisUpgrade], now: Timestamp) {
         for entry in retention::prunable(entries, now) {
             let unchanged = Preconditions { resource_version: entry.resource_version(), uid: entry.uid() };
             let params = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
-            if let Err(error) = within(self.api.delete(&entry.name_any(), &params)).await {
-                tracing::debug!(entry = entry.name_any(), %error, "an old entry could not be deleted; it is tried again");
-            }
+            let (api, name) = (self.api.clone(), entry.name_any());
+            tokio::spawn(async move {
+                if let Err(error) = within(api.delete(&name, &params)).await {
+                    tracing::info!(entry = name, %error, "an old entry could not be deleted; it is tried again");
+                }
+            });
         }
     }
 

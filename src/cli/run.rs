@@ -69,7 +69,8 @@ pub struct RunArgs {
     #[arg(long = "namespace", value_name = "NS", value_delimiter = ',', env = "CRS_OPERATOR_NAMESPACE")]
     namespaces: Vec<String>,
 
-    /// Namespace of the account book [default: the pod's own, else the kubeconfig context's, else default]
+    /// Namespace of the account book; another one is another book, so don't change it while `kubectl get crsup` shows Written or Placed, and let
+    /// no two operators with different books look after one instance [default: the pod's own, else the kubeconfig context's, else default]
     #[arg(long, value_name = "NS", env = "CRS_OPERATOR_BOOK_NAMESPACE")]
     book_namespace: Option<String>,
 
@@ -188,6 +189,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
 
     let work = async {
         let ended = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()).await;
+        stopping.cancel();
         // What was written is sent, what was sent is written down, and what was written down is told.
         for tasks in [&actor.orders, &actor.reporter.tasks] {
             tasks.close();

@@ -77,12 +77,8 @@ impl Limits {
         Ok(Self { buckets, clock, period, random: Box::new(random), state: Mutex::default() })
     }
 
-    /// Takes the right to make one call, or says how long to stay away.
-    pub fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
-        self.try_take_all(caller, &[action])
-    }
-
-    /// Takes the right to make one call of each action, together: the scarcest first, since what was taken before another one is refused is lost.
+    /// Takes the right to make one call of each action, together, or says how long to stay away. The scarcest action comes first: what was
+    /// taken before another one is refused is lost.
     pub fn try_take_all(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -188,6 +184,12 @@ mod tests {
     fn caller(secret_id: &str, region: &str) -> Caller {
         let secret_key = "key".to_owned().into();
         Caller::new(Credentials { secret_id: secret_id.into(), secret_key, token: None }, region.into())
+    }
+
+    impl Limits {
+        fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+            self.try_take_all(caller, &[action])
+        }
     }
 
     fn limits(rate: f64) -> Limits {

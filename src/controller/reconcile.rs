@@ -23,7 +23,8 @@ use crate::{
     book,
     claims::Sight,
     cloud::{Caller, CloudError},
-    decide::{Health, LookError, LookFailure, Seen, Situation, Step, Verdict, decide, sentence},
+    decide::{Health, LookError, LookFailure, Owner, Seen, Situation, Step, Verdict, decide, sentence},
+    observe::SecretUse,
     secrets,
 };
 
@@ -106,8 +107,8 @@ struct View<'a> {
     /// `None` without usable credentials.
     caller: Option<Caller>,
     secret_version: String,
-    /// The other one that owns the instance.
-    owner: Option<String>,
+    /// The other one that owns the instance, and whether that is sure.
+    owner: Option<(String, bool)>,
     /// Somebody asks for a look now.
     requested: bool,
 }
@@ -142,7 +143,7 @@ impl Operator {
             self.observer.set_active(&view.object, done.decision.active);
         }
         self.announce_clock(instance);
-        self.tell(&view, &done, view.requested && done.seen != Seen::NotYet).await?;
+        self.tell(&view, &done, view.requested && sight(&done.seen).is_some()).await?;
         match done.seen {
             // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
             Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) if due => Err(Error::Look(error)),
@@ -162,7 +163,8 @@ impl Operator {
         let (caller, secret_version, seen) = match self.secrets.get(&namespace, secret).await {
             Ok(keys) => {
                 let caller = Caller::new(keys.credentials, instance.spec.region.clone());
-                let seen = self.observer.watch(&object, secret, &caller, &instance.spec.redis_id);
+                let used = SecretUse { name: secret.clone(), version: keys.version.clone() };
+                let seen = self.observer.watch(&object, used, &caller, &instance.spec.redis_id);
                 (Some(caller), keys.version, seen)
             }
             Err(secrets::Error::Unusable(problem)) => {
@@ -183,15 +185,17 @@ impl Operator {
     /// waits, but for one probe.
     fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> (Done, Option<Leave>) {
         // What another one ordered is not shown as this one's.
-        let entries = if view.owner.is_some() { Vec::new() } else { self.cache.entries(&view.instance.spec.redis_id) };
+        let owner = view.owner.as_ref().map(|(name, is_sure)| Owner { name, is_sure: *is_sure });
+        let is_others = owner.is_some_and(|owner| owner.is_sure);
+        let entries = if is_others { Vec::new() } else { self.cache.entries(&view.instance.spec.redis_id) };
         let now = self.actor.calls.now();
         let situation = Situation {
             instance: view.instance,
-            owner: view.owner.as_deref(),
+            owner,
             entries: &entries,
             seen: &seen,
             deal: None,
-            secret_version: Some(&view.secret_version),
+            secret_version: &view.secret_version,
             balance_low_until: None,
             due: false,
             now,
@@ -248,9 +252,9 @@ impl Operator {
             message: format!("Nothing is ordered while {what}: {}", sentence(&error.to_string())),
             error: None,
         };
-        if let Err(error) = self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await
-        {
-            tracing::debug!(%error, "the status could not be written either");
+        match self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await {
+            Ok(()) => self.count(&view.object, &verdict),
+            Err(error) => tracing::debug!(%error, "the status could not be written either"),
         }
     }
 

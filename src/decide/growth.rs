@@ -134,22 +134,31 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
         |reason, message| Some(Decision::rest(Verdict { error: error.clone(), ..Verdict::stalled(reason, message) }));
     match codes::retry(error.as_ref().and_then(|error| error.code)) {
         Retry::WhenItRuns => wait("It", Verdict::reconciling, name).map(Decision::active),
-        Retry::WhenPaid => wait("Top up the account: it", Verdict::stalled, "AccountBalanceNotEnough"),
+        // The account as a whole backs off, with one probe for all who wait.
+        Retry::WhenPaid => self::wait(policy, refused.get(..1)?, look_at, "Top up the account: it", |message| {
+            Verdict::stalled("AccountBalanceNotEnough", message)
+        }),
         Retry::Later => wait("It", Verdict::reconciling, "RateLimited"),
-        Retry::WithAnotherSecret if newest.spec.instance_ref.secret_version.as_deref() != situation.secret_version => {
+        Retry::WithAnotherSecret
+            if newest.spec.instance_ref.secret_version.as_deref() != Some(situation.secret_version) =>
+        {
             None
         }
         Retry::WithAnotherSecret => {
             let secret = situation.secret();
             stalled(
                 "AuthFailure",
-                format!("The cloud refuses an order with the key of Secret {secret}: {said} Correct the Secret."),
+                format!(
+                    "The cloud refuses an order with the key of Secret {secret}: {said} Give the key the right to UpgradeRedis and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
+                ),
             )
         }
         Retry::AtAnotherSize if newest.spec.from != size => None,
         Retry::AtAnotherSize | Retry::WhenAsked => stalled(
             name,
-            format!("{said} It is tried again when the spec changes, or the annotation crs.qcloud.com/requestedAt."),
+            format!(
+                "{said} It is tried again when you change the spec, or set the annotation crs.qcloud.com/requestedAt to a new text."
+            ),
         ),
     }
 }

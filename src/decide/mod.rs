@@ -53,21 +53,30 @@ impl Policy {
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     pub instance: &'a RedisInstance,
-    /// namespace/name of the other `RedisInstance` that owns this redisId (invariant B8).
-    pub owner: Option<&'a str>,
+    /// The other `RedisInstance` that owns this redisId (invariant B8).
+    pub owner: Option<Owner<'a>>,
     /// The entries of the account book for this redisId, lowest number first.
     pub entries: &'a [RedisUpgrade],
     pub seen: &'a Seen,
     /// The deal that was asked for last, if one was.
     pub deal: Option<&'a Deal>,
     /// resourceVersion of the Secret.
-    pub secret_version: Option<&'a str>,
+    pub secret_version: &'a str,
     /// The account's balance was too low for an order: none is tried before this moment.
     pub balance_low_until: Option<Timestamp>,
     /// The look was made since something was to be done.
     pub due: bool,
     /// The cloud's time, as far as known.
     pub now: Timestamp,
+}
+
+/// The `RedisInstance` that comes first of several on the same instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// namespace/name.
+    pub name: &'a str,
+    /// It could observe the instance. Else that isn't known yet: it may turn out not to stand in the way.
+    pub is_sure: bool,
 }
 
 /// What the cloud said of a deal.
@@ -178,10 +187,7 @@ pub struct Verdict {
 /// Decides about one instance.
 pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
     if let Some(owner) = situation.owner {
-        return Decision::rest(Verdict::stalled(
-            "DuplicateRedisId",
-            format!("RedisInstance {owner} already manages {}: delete one of the two.", situation.redis_id()),
-        ));
+        return Decision::rest(owned_by(situation, owner));
     }
     let look = match situation.seen {
         Seen::NotYet => return unseen::not_yet(situation),
@@ -234,6 +240,17 @@ fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decisi
         ))
         .active(),
     }
+}
+
+/// Another one manages the instance. While that isn't sure, what was told before stays.
+fn owned_by(situation: &Situation<'_>, Owner { name, is_sure }: Owner<'_>) -> Verdict {
+    let health = match is_sure {
+        true => Health::Stalled,
+        false if situation.is_untold() => Health::Reconciling,
+        false => Health::AsBefore,
+    };
+    let message = format!("RedisInstance {name} already manages {}: delete one of the two.", situation.redis_id());
+    Verdict::new(health, "DuplicateRedisId", message)
 }
 
 fn absent(situation: &Situation<'_>) -> Verdict {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Deal, Decision, Health, LookError, LookFailure, Policy, Seen, Situation, Step, decide};
+use super::{Deal, Decision, Health, LookError, LookFailure, Owner, Policy, Seen, Situation, Step, decide};
 use crate::{
     api::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
@@ -72,11 +72,11 @@ impl Case {
     fn situation(&self) -> Situation<'_> {
         Situation {
             instance: &self.instance,
-            owner: self.owner.as_deref(),
+            owner: self.owner.as_deref().map(|name| Owner { name, is_sure: true }),
             entries: &self.entries,
             seen: &self.seen,
             deal: self.deal.as_ref(),
-            secret_version: Some(&self.secret_version),
+            secret_version: &self.secret_version,
             balance_low_until: self.balance_low_until,
             due: false,
             now: self.now,

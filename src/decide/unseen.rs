@@ -42,7 +42,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
             Health::Stalled,
             "AuthFailure",
             format!(
-                "The cloud refuses the key of Secret {}: {said} Correct the Secret: it is picked up within a minute, or at once with the annotation crs.qcloud.com/requestedAt.",
+                "The cloud refuses the key of Secret {}: {said} Correct the Secret: it is picked up at the next look, or at once with the annotation crs.qcloud.com/requestedAt.",
                 situation.secret()
             ),
         ),

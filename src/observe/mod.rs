@@ -22,6 +22,13 @@ use reader::Reader;
 type Object = ObjectRef<RedisInstance>;
 type Key = (Account, String);
 
+/// Which Secret a key is from, and its resourceVersion.
+#[derive(Clone)]
+pub struct SecretUse {
+    pub name: String,
+    pub version: String,
+}
+
 #[derive(Clone)]
 pub struct Observer {
     shared: Arc<Shared>,
@@ -36,6 +43,7 @@ struct Shared {
     /// Which reader each `RedisInstance` is with, and under which redisId.
     places: Mutex<HashMap<Object, (Key, String)>>,
 }
+
 impl Observer {
     pub fn new(calls: Calls, secrets: Secrets, wakes: Wakes, policy: Policy) -> Self {
         let (readers, places) = Default::default();
@@ -43,7 +51,7 @@ impl Observer {
     }
 
     /// What is known of an instance. From now on `object` is woken when that changes.
-    pub fn watch(&self, object: &Object, secret: &str, caller: &Caller, redis_id: &str) -> Seen {
+    pub fn watch(&self, object: &Object, secret: SecretUse, caller: &Caller, redis_id: &str) -> Seen {
         let key = key(caller);
         let place = (key.clone(), redis_id.to_owned());
         let before = self.shared.places.lock().insert(object.clone(), place.clone());
@@ -52,7 +60,7 @@ impl Observer {
         }
         loop {
             let reader = self.reader(&key, caller);
-            if let Some(seen) = reader.watch(object, secret, redis_id) {
+            if let Some(seen) = reader.watch(object, &secret, redis_id) {
                 return seen;
             }
             // That reader has just ended for want of watchers: take a new one.

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Object, Shared};
+use super::{Object, SecretUse, Shared};
 use crate::{
     calls::Trouble,
     cloud::{Caller, CloudError, Dated, Instance},
@@ -56,7 +56,7 @@ struct State {
 
 struct Row {
     seen: Seen,
-    watchers: HashMap<Object, String>,
+    watchers: HashMap<Object, SecretUse>,
     active: bool,
     failing_since: Option<Instant>,
     /// The latest list did not show it.
@@ -65,6 +65,7 @@ struct Row {
     ask_at: Instant,
     ask_wait: Duration,
 }
+
 impl Reader {
     pub(super) fn new(caller: Caller) -> Self {
         Self { caller, state: Mutex::default(), changed: Notify::new() }
@@ -101,7 +102,7 @@ impl Reader {
     }
 
     /// `None` when this reader has ended.
-    pub(super) fn watch(&self, object: &Object, secret: &str, redis_id: &str) -> Option<Seen> {
+    pub(super) fn watch(&self, object: &Object, secret: &SecretUse, redis_id: &str) -> Option<Seen> {
         let mut state = self.state.lock();
         if state.closed {
             return None;
@@ -119,7 +120,7 @@ impl Reader {
                 ask_wait: Duration::ZERO,
             }
         });
-        row.watchers.insert(object.clone(), secret.to_owned());
+        row.watchers.insert(object.clone(), secret.clone());
         Some(trouble.map_or_else(|| row.seen.clone(), Seen::Failed))
     }
 
@@ -182,31 +183,25 @@ impl Reader {
 
     /// A Secret may hold another key by now: those who use it go to that key's reader.
     async fn wake_those_with_other_keys(&self, shared: &Shared) {
-        let used: HashSet<(String, String)> = self
-            .state
-            .lock()
-            .rows
-            .values()
-            .flat_map(|row| &row.watchers)
-            .map(|(object, secret)| (object.namespace.clone().unwrap_or_default(), secret.clone()))
-            .collect();
-        for (namespace, name) in used {
-            let same = match shared.secrets.get(&namespace, &name).await {
-                Ok(Keys { credentials, .. }) => {
-                    Caller::new(credentials, self.caller.region.clone()).account == self.caller.account
-                }
+        let namespace = |object: &Object| object.namespace.clone().unwrap_or_default();
+        let used: HashSet<(String, String)> = {
+            let state = self.state.lock();
+            let watchers = state.rows.values().flat_map(|row| &row.watchers);
+            watchers.map(|(object, secret)| (namespace(object), secret.name.clone())).collect()
+        };
+        for (of, name) in used {
+            let version = match shared.secrets.get(&of, &name).await {
+                Ok(Keys { version, .. }) => version,
                 // What can't be read now is no news; one that is gone or spoilt is.
-                Err(error) => matches!(error, crate::secrets::Error::Api(..)),
+                Err(crate::secrets::Error::Api(..)) => continue,
+                Err(crate::secrets::Error::Unusable(_)) => String::new(),
             };
-            if !same {
-                let state = self.state.lock();
-                let theirs = state
-                    .rows
-                    .values()
-                    .flat_map(|row| &row.watchers)
-                    .filter(|(object, secret)| object.namespace.as_deref() == Some(&namespace) && **secret == name);
-                shared.wakes.wake(theirs.map(|(object, _)| object.clone()));
-            }
+            let state = self.state.lock();
+            let watchers = state.rows.values().flat_map(|row| &row.watchers);
+            let with_another = watchers.filter(|(object, secret)| {
+                secret.name == name && secret.version != version && object.namespace.as_deref() == Some(&of)
+            });
+            shared.wakes.wake(with_another.map(|(object, _)| object.clone()));
         }
     }
 
@@ -326,8 +321,8 @@ impl State {
     /// One of the Secrets that the reader's key is from, for the log.
     fn a_secret(&self) -> String {
         let watcher = self.rows.values().find_map(|row| row.watchers.iter().next());
-        let name = |(object, secret): (&Object, &String)| {
-            format!("{}/{secret}", object.namespace.as_deref().unwrap_or_default())
+        let name = |(object, secret): (&Object, &SecretUse)| {
+            format!("{}/{}", object.namespace.as_deref().unwrap_or_default(), secret.name)
         };
         watcher.map(name).unwrap_or_default()
     }

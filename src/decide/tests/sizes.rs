@@ -121,6 +121,20 @@ fn one_that_another_owns_does_nothing_whatever_is_seen() {
 }
 
 #[test]
+fn one_that_may_be_anothers_orders_nothing_and_what_was_told_stays() {
+    let mut case = wants(2048).runs(1024, SIGNED);
+    let unsure = |case: &Case| {
+        let owner = Some(Owner { name: "shop/other", is_sure: false });
+        decide(&case.policy, &Situation { owner, ..case.situation() })
+    };
+    let untold = unsure(&case);
+    assert_eq!((untold.verdict.health, untold.step), (Health::Reconciling, None), "it must not look finished");
+    let told = case.decide().verdict;
+    case.instance.status = Some(crate::report::status(&case.instance, &[], &case.seen, &told, false, case.now));
+    assert_eq!((unsure(&case).verdict.health, unsure(&case).step), (Health::AsBefore, None));
+}
+
+#[test]
 fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
     let case = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED));
     assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));

@@ -24,7 +24,11 @@ fn reader() -> Reader {
     let credentials = crate::cloud::Credentials { secret_id: "AKID1".into(), secret_key, token: None };
     let caller = Caller::new(credentials, "gz".into());
     let reader = Reader::new(caller);
-    reader.watch(&Object::new("sessions").within("shop"), "qcloud", "crs-1");
+    reader.watch(
+        &Object::new("sessions").within("shop"),
+        &SecretUse { name: "qcloud".into(), version: "1".into() },
+        "crs-1",
+    );
     reader
 }
 
