@@ -307,10 +307,16 @@ async fn does_the_main_job(release: &Release, world: &World) {
     let sessions = world.wait_fulfilled("sessions").await;
     let orders = world.cloud.orders("crs-00000001").await;
     assert_eq!(orders, [(1024, 2048, text(&sessions["status"]["dealId"]))]);
-    let entries = world.list("RedisUpgrade", release.name).await;
-    let mut names: Vec<_> = entries.iter().map(|entry| text(&entry["metadata"]["name"])).collect();
-    names.sort();
-    assert_eq!((names.len(), names.contains(&"crs-00000001-1".into())), (10, false), "{names:?}");
+    wait_for("the oldest entry to be deleted", async || {
+        let entries = world.list("RedisUpgrade", release.name).await;
+        let names: Vec<_> = entries.iter().map(|entry| text(&entry["metadata"]["name"])).collect();
+        if (names.len(), names.contains(&"crs-00000001-1".into())) == (10, false) {
+            Ok(())
+        } else {
+            Err(format!("{names:?}"))
+        }
+    })
+    .await;
 
     wait_for("Events of each step", async || {
         let events = release.get(&["events.events.k8s.io", "-n", "shop"]).await;
