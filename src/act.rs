@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
-use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     api::{InstanceRef, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade},
-    api_server::plain,
+    api_server::{plain, within},
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls, UPGRADE},
@@ -19,8 +18,8 @@ use crate::{
     wakes::Wakes,
 };
 
-/// One call of the API server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Shorter than an ordinary call: the look gets old.
+const CONFIRM: Duration = Duration::from_secs(3);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
 
@@ -198,11 +197,10 @@ impl Actor {
     /// The watch may be late, and the look has taken its time: money is spent only on what is declared now.
     async fn confirm(&self, watched: &RedisInstance) -> Result<(), Trouble> {
         let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &watched.namespace().unwrap_or_default());
-        match timeout(CALL_TIMEOUT, api.get_opt(&watched.name_any())).await {
-            Ok(Ok(Some(now))) if declares_the_same(watched, &now) => Ok(()),
-            Ok(Ok(_)) => Err(Trouble::Changed),
-            Ok(Err(error)) => Err(Trouble::Unconfirmed(plain(&error))),
-            Err(_) => Err(Trouble::Unconfirmed("the API server did not answer in time".into())),
+        match within(CONFIRM, api.get_opt(&watched.name_any())).await {
+            Ok(Some(now)) if declares_the_same(watched, &now) => Ok(()),
+            Ok(_) => Err(Trouble::Changed),
+            Err(error) => Err(Trouble::Unconfirmed(plain(&error))),
         }
     }
 

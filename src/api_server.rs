@@ -1,6 +1,18 @@
-//! What the API server says when it refuses, in words for people.
+//! Calls of the API server: bounded in time, and what it says when it refuses, in words for people.
+
+use std::time::Duration;
 
 use kube::{api::ObjectMeta, runtime::watcher};
+use tokio::time::timeout;
+
+/// The bound of an ordinary call.
+pub const CALL: Duration = Duration::from_secs(5);
+
+/// Waits so long for an answer; what became of the call is not known after that.
+pub async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let silent = |_| Err(kube::Error::Service(format!("the API server did not answer within {limit:?}").into()));
+    timeout(limit, call).await.unwrap_or_else(silent)
+}
 
 /// The error without Rust's words around it.
 pub fn plain(error: &kube::Error) -> String {
@@ -9,6 +21,7 @@ pub fn plain(error: &kube::Error) -> String {
             "the cluster doesn't know this kind of object: install the CRDs first (crs-operator crd | kubectl apply --server-side -f -)".into()
         }
         kube::Error::Api(status) => status.message.clone(),
+        kube::Error::Service(cause) => cause.to_string(),
         error => error.to_string(),
     }
 }

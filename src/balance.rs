@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{api::RedisInstance, cloud::Account, wakes::Wakes};
-
-type Object = ObjectRef<RedisInstance>;
+use crate::{api::Object, cloud::Account, wakes::Wakes};
 
 /// A probe has ended by then, one way or the other.
 const PROBE: Duration = Duration::from_secs(40);

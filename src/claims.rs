@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 use parking_lot::Mutex;
 
-use crate::api::RedisInstance;
-
-type Object = ObjectRef<RedisInstance>;
+use crate::api::{Object, RedisInstance};
 
 /// Could this `RedisInstance` observe its instance?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

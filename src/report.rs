@@ -1,6 +1,6 @@
 //! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,19 +14,18 @@ use kube::{
 };
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
-    api_server::{plain, version},
+    api::{Failure, Object, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api_server::{CALL, plain, version, within},
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
 };
 
 const MANAGER: &str = "crs-operator";
 const CONTROLLER: &str = "crs.qcloud.com/crs-operator";
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const MESSAGE_CHARS: usize = 1000;
 const EVENTS_AT_ONCE: usize = 16;
 const EVENTS_WAITING: usize = 10_000;
@@ -40,7 +39,7 @@ pub struct Reporter {
     pub tasks: TaskTracker,
     at_once: Arc<Semaphore>,
     /// What was written, until the watch shows it.
-    written: Arc<Mutex<HashMap<ObjectRef<RedisInstance>, RedisInstance>>>,
+    written: Arc<Mutex<HashMap<Object, RedisInstance>>>,
 }
 
 impl Reporter {
@@ -93,10 +92,9 @@ impl Reporter {
             "status": after,
         });
         let apply = PatchParams::apply(MANAGER).force();
-        match timeout(CALL_TIMEOUT, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
-            Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(()),
-            Ok(patched) => {
+        match within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            patched => {
                 let mut patched = patched?;
                 patched.metadata.managed_fields = None;
                 self.written.lock().insert(ObjectRef::from_obj(&*instance), patched);
@@ -112,7 +110,7 @@ impl Reporter {
     }
 
     /// Forgets what was written for an object that is gone.
-    pub fn forget(&self, object: &ObjectRef<RedisInstance>) {
+    pub fn forget(&self, object: &Object) {
         self.written.lock().remove(object);
     }
 
@@ -186,10 +184,10 @@ impl Reporter {
         self.tasks.spawn(async move {
             // Never closed, so this can't fail; and if it did, one more would be sent at a time.
             let _turn = at_once.acquire().await;
-            match timeout(CALL_TIMEOUT, api.create(&PostParams::default(), &event)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-                Ok(Err(error)) => {
+            match within(CALL, api.create(&PostParams::default(), &event)).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => {
                     tracing::warn!(
                         namespace,
                         name,
@@ -198,7 +196,6 @@ impl Reporter {
                         "an Event could not be sent"
                     );
                 }
-                Err(_) => tracing::warn!(namespace, name, reason = event.reason, "an Event could not be sent in time"),
             }
         });
     }

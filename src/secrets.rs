@@ -6,14 +6,15 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use moka::{Expiry, future::Cache};
 use secrecy::SecretString;
-use tokio::time::timeout;
 
-use crate::{api_server::plain, cloud::Credentials};
+use crate::{
+    api_server::{CALL, plain, within},
+    cloud::Credentials,
+};
 
 const KEPT: Duration = Duration::from_secs(30);
 /// A Secret is often made just after what needs it.
 const UNUSABLE_KEPT: Duration = Duration::from_secs(1);
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a Secret holds, and which version of it.
 #[derive(Clone, Debug)]
@@ -66,20 +67,19 @@ impl Expiry<(String, String), Result<Keys, Error>> for Kept {
 async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let failed = |cause: String| Error::Api(format!("{namespace}/{name}"), cause);
-    let secret = match timeout(CALL_TIMEOUT, api.get_opt(name)).await {
-        Err(_) => return Err(failed("the API server did not answer in time".into())),
-        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+    let secret = match within(CALL, api.get_opt(name)).await {
+        Err(kube::Error::Api(status)) if status.code == 403 => {
             return Err(Error::Unusable(format!(
                 "The operator may not read Secret {name}: allow its ServiceAccount to get Secrets in namespace {namespace}."
             )));
         }
-        Ok(Err(error)) => return Err(failed(plain(&error))),
-        Ok(Ok(None)) => {
+        Err(error) => return Err(failed(plain(&error))),
+        Ok(None) => {
             return Err(Error::Unusable(format!(
                 "Secret {name} doesn't exist in namespace {namespace}: create it, with the keys secretId and secretKey, or correct credentialsSecretRef.name."
             )));
         }
-        Ok(Ok(Some(secret))) => secret,
+        Ok(Some(secret)) => secret,
     };
     parse(&secret).map_err(|problem| Error::Unusable(format!("Secret {name}: {problem}")))
 }

@@ -6,11 +6,10 @@ use std::{
 };
 
 use futures::{Stream, stream};
-use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::api::RedisInstance;
+use crate::api::Object;
 
 #[derive(Default)]
 struct Queue {
@@ -21,12 +20,12 @@ struct Queue {
 /// In order of arrival.
 #[derive(Default)]
 struct Waiting {
-    line: VecDeque<ObjectRef<RedisInstance>>,
-    in_line: HashSet<ObjectRef<RedisInstance>>,
+    line: VecDeque<Object>,
+    in_line: HashSet<Object>,
 }
 
 impl Queue {
-    fn push(&self, object: ObjectRef<RedisInstance>) {
+    fn push(&self, object: Object) {
         let mut waiting = self.waiting.lock();
         if waiting.in_line.insert(object.clone()) {
             waiting.line.push_back(object);
@@ -34,7 +33,7 @@ impl Queue {
         }
     }
 
-    async fn next(&self) -> ObjectRef<RedisInstance> {
+    async fn next(&self) -> Object {
         loop {
             // Taken before the look into the queue, so that no arrival in between is missed.
             let arrived = self.arrived.notified();
@@ -45,7 +44,7 @@ impl Queue {
         }
     }
 
-    fn pop(&self) -> Option<ObjectRef<RedisInstance>> {
+    fn pop(&self) -> Option<Object> {
         let mut waiting = self.waiting.lock();
         let object = waiting.line.pop_front()?;
         waiting.in_line.remove(&object);
@@ -64,7 +63,7 @@ impl Wakes {
         Self { queues: Arc::new(namespaces.into_iter().map(|namespace| (namespace, Queue::default())).collect()) }
     }
 
-    pub fn wake(&self, objects: impl IntoIterator<Item = ObjectRef<RedisInstance>>) {
+    pub fn wake(&self, objects: impl IntoIterator<Item = Object>) {
         for object in objects {
             if let Some(queue) = self.queues.get(&object.namespace).or_else(|| self.queues.get(&None)) {
                 queue.push(object);
@@ -73,7 +72,7 @@ impl Wakes {
     }
 
     /// Those woken in one namespace.
-    pub fn stream(&self, namespace: Option<String>) -> impl Stream<Item = ObjectRef<RedisInstance>> + use<> {
+    pub fn stream(&self, namespace: Option<String>) -> impl Stream<Item = Object> + use<> {
         stream::unfold((self.queues.clone(), namespace), |(queues, namespace)| async move {
             let object = queues.get(&namespace)?.next().await;
             Some((object, (queues, namespace)))

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
+pub use redis_instance::{Mode, Object, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
 pub use redis_upgrade::{
     InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
     redis_upgrade_crd,

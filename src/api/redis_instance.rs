@@ -1,7 +1,7 @@
 //! `RedisInstance`: the memory size that an existing instance should have.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, runtime::reflector::ObjectRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,9 @@ impl RedisInstance {
         self.requested_at().is_some_and(|asked| handled != Some(asked))
     }
 }
+
+/// Which `RedisInstance`: its namespace and name.
+pub type Object = ObjectRef<RedisInstance>;
 
 /// What the operator may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

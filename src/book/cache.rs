@@ -84,7 +84,7 @@ impl Cache {
     }
 }
 
-/// An entry with a status that only an older or newer schema can read would hide from its instance by its spec, but not by its label.
+/// Whose entry it is: by its label, as a consistent read finds it.
 fn key(entry: &RedisUpgrade) -> String {
     entry.labels().get(REDIS_ID_LABEL).unwrap_or(&entry.spec.redis_id).clone()
 }

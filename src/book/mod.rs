@@ -16,10 +16,10 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
-use crate::api_server::plain;
+use crate::api_server::{CALL, plain, within};
 
 pub use cache::Cache;
 pub use permit::SendPermit;
@@ -31,14 +31,10 @@ pub(crate) use transition::apply as applied;
 const SEND_WITHIN: Duration = Duration::from_secs(10);
 /// An order isn't written any more when so little of that is left.
 const SEND_MARGIN: Duration = Duration::from_secs(4);
-/// One call of the API server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the book could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
-    Timeout,
     #[error("reading the book and the instance took too long")]
     TooSlow,
     #[error("somebody else wrote into the book of this instance meanwhile")]
@@ -100,7 +96,7 @@ impl Book {
     pub async fn read(&self, redis_id: &str) -> Result<Ledger, Error> {
         let began = Instant::now();
         let by_instance = ListParams::default().labels(&format!("{REDIS_ID_LABEL}={redis_id}"));
-        let list = within(self.api.list(&by_instance)).await?;
+        let list = within(CALL, self.api.list(&by_instance)).await?;
         let mut entries = list.items;
         entries.sort_by_key(RedisUpgrade::number);
         self.cache.put_all(redis_id, &entries, list.metadata.resource_version.as_deref());
@@ -132,10 +128,13 @@ impl Book {
             },
             status: None,
         };
-        let written = within(self.api.create(&PostParams::default(), &entry)).await.map_err(|error| match error {
-            Error::Conflict => Error::Taken(entry.name_any()),
-            error => error,
-        })?;
+        let written =
+            within(CALL, self.api.create(&PostParams::default(), &entry)).await.map_err(|error| {
+                match error.into() {
+                    Error::Conflict => Error::Taken(entry.name_any()),
+                    error => error,
+                }
+            })?;
         self.cache.put(&written);
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
@@ -163,7 +162,7 @@ impl Book {
             let current = if first.swap(false, std::sync::atomic::Ordering::Relaxed) {
                 entry.clone()
             } else {
-                within(self.api.get(&name)).await?
+                within(CALL, self.api.get(&name)).await?
             };
             self.advance(&current, outcome).await
         };
@@ -181,7 +180,7 @@ impl Book {
             let params = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
             let (api, name) = (self.api.clone(), entry.name_any());
             tokio::spawn(async move {
-                if let Err(error) = within(api.delete(&name, &params)).await {
+                if let Err(error) = within(CALL, api.delete(&name, &params)).await.map_err(Error::from) {
                     tracing::info!(entry = name, %error, "an old entry could not be deleted; it is tried again");
                 }
             });
@@ -199,12 +198,9 @@ impl Book {
             patch["status"]["settledAt"] = Value::Null;
         }
         let patched =
-            within(self.api.patch_status(&entry.name_any(), &PatchParams::default(), &Patch::Merge(patch))).await?;
+            within(CALL, self.api.patch_status(&entry.name_any(), &PatchParams::default(), &Patch::Merge(patch)))
+                .await?;
         self.cache.put(&patched);
         Ok(patched)
     }
-}
-
-async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    Ok(timeout(CALL_TIMEOUT, call).await.map_err(|_| Error::Timeout)??)
 }

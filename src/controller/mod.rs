@@ -27,15 +27,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     act::Actor,
-    api::{RedisInstance, RedisUpgrade},
+    api::{Object, RedisInstance, RedisUpgrade},
     balance::Balances,
     book::Cache,
     claims::Claims,
     observe::Observer,
     secrets::Secrets,
 };
-
-type Object = ObjectRef<RedisInstance>;
 
 /// All that a reconcile needs.
 pub struct Operator {

@@ -14,10 +14,10 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use super::{Object, Operator};
+use super::Operator;
 use crate::{
     act::{self, Done, Subject},
-    api::RedisInstance,
+    api::{Object, RedisInstance},
     api_server::plain,
     balance::Leave,
     book,

@@ -5,11 +5,10 @@ mod reader;
 
 use std::{collections::HashMap, sync::Arc};
 
-use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 
 use crate::{
-    api::RedisInstance,
+    api::Object,
     calls::Calls,
     cloud::{Account, Caller, regions},
     decide::{Policy, Seen},
@@ -19,7 +18,6 @@ use crate::{
 
 use reader::Reader;
 
-type Object = ObjectRef<RedisInstance>;
 type Key = (Account, String);
 
 /// Which Secret a key is from, and its resourceVersion.

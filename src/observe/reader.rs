@@ -15,8 +15,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Object, SecretUse, Shared};
+use super::{SecretUse, Shared};
 use crate::{
+    api::Object,
     calls::Trouble,
     cloud::{Caller, CloudError, Dated, Instance},
     decide::{LookError, LookFailure, Policy, Seen},
@@ -174,9 +175,10 @@ impl Reader {
         let some = |test: &dyn Fn(&Row) -> bool| state.rows.values().any(test);
         Some(match () {
             () if some(&|row| row.seen == Seen::NotYet && !row.missing) => now + GATHER,
-            // More were missing than could be asked for.
-            () if some(&|row| row.missing && row.ask_at <= now) => began + policy.active.min(policy.resync),
-            () if some(&|row| row.active) => began + policy.active.min(policy.resync),
+            // Something is on its way, or more were missing than could be asked for.
+            () if some(&|row| row.active || row.missing && row.ask_at <= now) => {
+                began + policy.active.min(policy.resync)
+            }
             () => began + policy.resync,
         })
     }
