@@ -10,8 +10,8 @@ use crate::{
     api_server::{plain, within},
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
-    calls::{self, Calls, UPGRADE},
-    cloud::{Caller, CloudError, Dated, ErrorKind, Instance},
+    calls::{self, Calls},
+    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning, SizesSold, SoldSize},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
@@ -22,6 +22,9 @@ use crate::{
 const CONFIRM: Duration = Duration::from_secs(3);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
+
+/// So many sizes fit into a message.
+const SIZES_NAMED: usize = 12;
 
 /// One instance that is due.
 pub struct Subject<'a> {
@@ -107,13 +110,14 @@ impl Actor {
                     balance_low_until: None,
                     due: subject.due,
                     now: self.calls.now(),
+                    actions: self.calls.actions,
                 },
             );
             steps += 1;
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
                 None => break decision,
-                Some(Step::AskDeal { deal_id, .. }) => deal = Some(self.ask_deal(subject, deal_id).await?),
+                Some(Step::AskDeal { order, .. }) => deal = Some(self.ask_deal(subject, order).await?),
                 Some(Step::MarkDelivered { entry, at }) => {
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
                 }
@@ -133,8 +137,10 @@ impl Actor {
         Ok(Done { entries, seen, decision })
     }
 
-    async fn ask_deal(&self, subject: &Subject<'_>, id: String) -> Result<Deal, Trouble> {
-        match self.calls.deal(subject.caller, &id).await {
+    async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {
+        let answer = self.calls.deal(subject.caller, &order).await;
+        let id = order.deal_id;
+        match answer {
             Ok(Dated { value: state, at }) => Ok(Deal { id, state, at }),
             Err(calls::Trouble::Wait(wait)) => Err(Trouble::Wait(wait)),
             Err(calls::Trouble::Cloud(error)) => {
@@ -208,13 +214,13 @@ impl Actor {
     async fn send(self: Arc<Self>, sending: Sending, permit: SendPermit) {
         let Sending { instance, caller, look, entry, leave } = sending;
         let name = entry.name_any();
-        let sent = self.calls.upgrade(&caller, permit).await;
+        let sent = self.calls.upgrade(&caller, &look, permit).await;
         match &sent {
             Ok(Dated { value, .. }) => {
                 let (from, to) = (entry.spec.from, entry.spec.to);
                 tracing::info!(entry = name, deal_id = value.deal_id, from, to, "the cloud accepted the order");
             }
-            Err(error) if decide::is_plain_refusal(error) => {
+            Err(error) if error.is_plain_refusal() => {
                 tracing::warn!(entry = name, %error, "the cloud refused the order");
             }
             Err(error) => {
@@ -223,7 +229,7 @@ impl Actor {
         }
         let outcome = self.outcome(&caller, &look, sent).await;
         match &outcome {
-            Outcome::Refused { error, .. } if decide::is_balance(error.code) => leave.refused(),
+            Outcome::Refused { error, .. } if decide::is_balance(error) => leave.refused(),
             Outcome::Accepted { .. } => leave.accepted(),
             _ => drop(leave),
         }
@@ -239,25 +245,20 @@ impl Actor {
         self.wakes.wake([ObjectRef::from_obj(&*instance)]);
     }
 
-    async fn outcome(
-        &self,
-        caller: &Caller,
-        look: &Instance,
-        sent: Result<Dated<crate::cloud::Accepted>, CloudError>,
-    ) -> Outcome {
+    async fn outcome(&self, caller: &Caller, look: &Instance, sent: Result<Dated<Accepted>, CloudError>) -> Outcome {
         let error = match sent {
             Ok(Dated { value, at }) => return Outcome::Accepted { accepted: value, at },
             Err(error) => error,
         };
         let at = error.at.unwrap_or_else(|| self.calls.now());
-        let mut failure = decide::failure(&error, UPGRADE, at);
+        let mut failure = decide::failure(&error, self.calls.actions.upgrade, at);
         match error.kind {
             ErrorKind::NotSent => {
                 failure.code_desc = NEVER_SENT.into();
                 Outcome::NeverSent { error: failure, at }
             }
-            _ if decide::is_plain_refusal(&error) => {
-                if let Some(10703 | 11063) = error.code {
+            _ if error.is_plain_refusal() => {
+                if let Some(Meaning::InvalidSize | Meaning::SizeNotInRange | Meaning::SoldOut) = error.meaning() {
                     failure.message =
                         format!("{} {}", decide::sentence(&failure.message), self.sizes_sold(caller, look).await);
                 }
@@ -270,9 +271,10 @@ impl Actor {
     /// A sentence about the sizes that can be bought for an instance.
     async fn sizes_sold(&self, caller: &Caller, look: &Instance) -> String {
         match self.calls.sizes(caller, look).await {
-            Ok(Dated { value: Some(range), .. }) => {
-                format!("Sizes sold for this instance: {} to {} MB, in steps of 1024.", range.min, range.max)
+            Ok(Dated { value: Some(SizesSold::Range { min, max }), .. }) => {
+                format!("Sizes sold for this instance: {min} to {max} MB, in steps of 1024.")
             }
+            Ok(Dated { value: Some(SizesSold::List(sizes)), .. }) => larger_sizes(&sizes, look.size),
             Ok(Dated { value: None, .. }) => "No other size is sold for an instance of this type in this zone.".into(),
             Err(_) => "The sizes sold for this instance can't be asked for now.".into(),
         }
@@ -293,6 +295,21 @@ impl Actor {
         });
         self.reporter.upgrade_event(instance, entry);
     }
+}
+
+/// The sizes to which an instance of so many MB can grow.
+fn larger_sizes(sizes: &[SoldSize], size: i64) -> String {
+    let larger = sizes.iter().filter(|sold| sold.size > size);
+    let named =
+        larger.map(|SoldSize { size, sold_out }| format!("{size}{}", if *sold_out { " (sold out)" } else { "" }));
+    let mut named: Vec<_> = named.take(SIZES_NAMED + 1).collect();
+    if named.is_empty() {
+        return format!("No size above its {size} MB is sold for this instance.");
+    }
+    if let Some(more) = named.get_mut(SIZES_NAMED) {
+        "…".clone_into(more);
+    }
+    format!("Sizes sold above its {size} MB: {} MB.", named.join(", "))
 }
 
 /// The same object, still wanted, with the same spec and the same word of a person about its book.

@@ -8,15 +8,12 @@ use tokio::time::{Instant, timeout};
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Caller, Cloud, CloudError, Dated, DealState, ErrorKind, Instance, Page, SizeRange, limits::Limits,
+        Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, ErrorKind, Instance, Page, SizesSold, codes,
+        limits::Limits,
     },
     telemetry::Metrics,
 };
 
-pub const DESCRIBE: &str = "DescribeRedis";
-pub const UPGRADE: &str = "UpgradeRedis";
-const DEAL: &str = "DescribeRedisDealDetail";
-const PRODUCT: &str = "DescribeRedisProduct";
 const SOON: Duration = Duration::from_secs(5);
 
 /// Why a call brought nothing.
@@ -34,11 +31,14 @@ pub struct Calls {
     cloud: Arc<dyn Cloud>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    /// What the API calls them.
+    pub actions: Actions,
 }
 
 impl Calls {
     pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        Self { cloud, limits: Arc::new(limits), metrics }
+        let actions = cloud.actions();
+        Self { cloud, limits: Arc::new(limits), metrics, actions }
     }
 
     /// How far the cloud's clock is ahead of this machine's.
@@ -54,34 +54,41 @@ impl Calls {
     }
 
     pub async fn list(&self, caller: &Caller, offset: usize) -> Call<Page> {
-        self.limited(caller, DESCRIBE, self.cloud.list(caller, offset)).await
+        self.limited(caller, self.actions.describe, self.cloud.list(caller, offset)).await
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
-        self.limited(caller, DESCRIBE, self.cloud.find(caller, redis_id)).await
+        self.limited(caller, self.actions.describe, self.cloud.find(caller, redis_id)).await
     }
 
     /// Looks at one instance for a step that is due. Its share of the limit was taken with [`Self::reserve`].
     pub async fn look(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
-        self.counted(caller, DESCRIBE, soon(self.cloud.find(caller, redis_id))).await
+        self.counted(caller, self.actions.describe, soon(self.cloud.find(caller, redis_id))).await
     }
 
-    pub async fn deal(&self, caller: &Caller, deal_id: &str) -> Call<Option<DealState>> {
-        self.limited(caller, DEAL, soon(self.cloud.deal(caller, deal_id))).await
+    pub async fn deal(&self, caller: &Caller, order: &Accepted) -> Call<Option<DealState>> {
+        self.limited(caller, self.actions.deal, soon(self.cloud.deal(caller, order))).await
     }
 
-    pub async fn sizes(&self, caller: &Caller, instance: &Instance) -> Call<Option<SizeRange>> {
-        self.limited(caller, PRODUCT, soon(self.cloud.sizes(caller, instance))).await
+    pub async fn sizes(&self, caller: &Caller, look: &Instance) -> Call<Option<SizesSold>> {
+        self.limited(caller, self.actions.products, soon(self.cloud.sizes(caller, look))).await
     }
 
     /// Takes the shares of the limits that one look and, if `ordering`, one order need, before anything is read for them.
     pub fn reserve(&self, caller: &Caller, ordering: bool) -> Result<(), Duration> {
-        self.take(caller, if ordering { &[DESCRIBE, UPGRADE] } else { &[DESCRIBE] })
+        let Actions { describe, upgrade, .. } = self.actions;
+        let both = [describe, upgrade];
+        self.take(caller, if ordering { &both } else { &both[..1] })
     }
 
     /// Sends the order. Its share of the limit was taken before.
-    pub async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
-        self.counted(caller, UPGRADE, self.cloud.upgrade(caller, permit)).await
+    pub async fn upgrade(
+        &self,
+        caller: &Caller,
+        look: &Instance,
+        permit: SendPermit,
+    ) -> Result<Dated<Accepted>, CloudError> {
+        self.counted(caller, self.actions.upgrade, self.cloud.upgrade(caller, look, permit)).await
     }
 
     async fn limited<T>(
@@ -107,9 +114,9 @@ impl Calls {
         let began = Instant::now();
         let result = call.await;
         let code = match &result {
-            Ok(_) => Some(0),
-            Err(error) if error.kind == ErrorKind::Code => Some(error.code.unwrap_or(-1)),
-            Err(_) => None,
+            Ok(_) => "0".to_owned(),
+            Err(error) if error.kind == ErrorKind::Code => codes::label(error.code, error.cloud_code.as_deref()),
+            Err(_) => "none".to_owned(),
         };
         self.metrics.called(action, code, began.elapsed());
         if let Some(offset) = self.cloud.clock_offset() {

@@ -216,6 +216,7 @@ pub(crate) fn status(
     // What the book says is mirrored whatever a look says.
     let mirrored = RedisInstanceStatus {
         deal_id: accepted.and_then(|entry| entry.outcome().deal_id),
+        deal_name: accepted.and_then(|entry| entry.outcome().deal_name),
         upgrade: entries.last().map(summary),
         last_handled_requested_at: match instance.requested_at() {
             Some(asked) if handled => Some(asked.to_owned()),

@@ -121,6 +121,10 @@ pub struct RedisInstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub deal_id: Option<String>,
+    /// The long name of that deal, which the cloud's support asks for (API 3.0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub deal_name: Option<String>,
     /// The newest entry of the account book for this instance (`kubectl get crsup`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<UpgradeSummary>,

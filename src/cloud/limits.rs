@@ -11,7 +11,7 @@ use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Account, Caller, CloudError, ErrorKind, regions};
+use super::{Account, Caller, CloudError, ErrorKind, Meaning, regions};
 
 /// First and longest pause of an account and region that is throttled or doesn't answer; it doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -156,7 +156,9 @@ fn place(caller: &Caller) -> Place {
 /// Whether this says that the cloud wants, or needs, to be left alone; `None` when it says nothing about that.
 fn is_trouble<T>(outcome: &Result<T, CloudError>) -> Option<bool> {
     match outcome {
-        Err(CloudError { kind: ErrorKind::Code, code, .. }) => Some(matches!(code, Some(4400 | 6000..=6999))),
+        Err(error) if error.kind == ErrorKind::Code => {
+            Some(matches!(error.meaning(), Some(Meaning::Throttled | Meaning::Trouble)))
+        }
         // One odd row, or our own slowness, is no reason to leave everybody else waiting.
         Err(CloudError { code_desc, .. }) if code_desc == "Doubtful" || code_desc == "TooLate" => None,
         Err(_) => Some(true),

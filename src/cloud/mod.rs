@@ -1,8 +1,11 @@
 //! The cloud as the operator sees it: plain types and one trait. Knows no Kubernetes.
 
 mod clock;
+pub mod codes;
+mod exchange;
 mod json;
 pub mod limits;
+mod listing;
 pub mod regions;
 #[cfg(test)]
 mod testing;
@@ -19,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::book::SendPermit;
 
+pub use codes::{Meaning, meaning};
 pub use transport::EndpointError;
 
 /// Who asks. The parts that must stay secret can't be printed.
@@ -88,7 +92,7 @@ impl fmt::Display for InstanceState {
     }
 }
 
-/// One instance, as DescribeRedis shows it (260/1384).
+/// One instance, as the cloud shows it (260/1384; 3.0: DescribeInstances).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     pub redis_id: String,
@@ -96,27 +100,53 @@ pub struct Instance {
     /// MB of the whole instance, at least 1.
     pub size: i64,
     pub zone_id: Option<i64>,
-    /// 1 cluster, 2 standalone.
+    /// Version 2: 1 cluster, 2 standalone. 3.0: 6, 8, 15, 17 standard, 7, 9, 16, 18 cluster.
     pub type_id: Option<i64>,
+    /// Of 3.0 alone: what an order passes as it is, and what is sold depends on.
+    pub layout: Layout,
+}
+
+/// How an instance is laid out. Version 2 says nothing of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// 1 to 1024. Each has the same part of the size.
+    pub shards: Option<i64>,
+    /// Of each shard.
+    pub replicas: Option<i64>,
+    /// 0 postpaid, 1 prepaid.
+    pub billing_mode: Option<i64>,
+}
+
+/// Sizes come in whole GB, here in MB: of the whole instance in version 2 (239/5328), of each shard in 3.0.
+const STEP: i64 = 1024;
+
+impl Instance {
+    /// An order's size is a multiple of this, MB.
+    pub fn step(&self) -> i64 {
+        STEP * self.shards()
+    }
+
+    pub fn shards(&self) -> i64 {
+        self.layout.shards.unwrap_or(1)
+    }
 }
 
 /// A part of the list of an account's instances in one region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
-    /// How many the whole list has, as the cloud says.
-    pub total: usize,
-    /// How many rows this page took from the list, readable or not: where the next page begins.
-    pub rows: usize,
+    /// From which row on the list goes on, if it does.
+    pub next: Option<usize>,
     pub instances: Vec<Instance>,
     /// Rows that could not be trusted, one sentence each (bounded).
     pub doubts: Vec<String>,
 }
 
-/// An order that the cloud took.
+/// An order that the cloud took, by the numbers of its deal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
+    /// The deal's name where 3.0 gives no id any more.
     pub deal_id: String,
-    /// Only API 3.0 has one.
+    /// The long one, that the vendor's support asks for. Only 3.0 has it.
     pub deal_name: Option<String>,
 }
 
@@ -131,11 +161,29 @@ pub enum DealState {
     Failed(i64),
 }
 
-/// The sizes that can be bought for an instance's zone and type, MB (260/4974).
+/// The sizes that can be bought for an instance like this, MB of the whole instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SizesSold {
+    /// From one to the other, in steps (260/4974).
+    Range { min: i64, max: i64 },
+    /// Just these, smallest first (3.0: DescribeProductInfo).
+    List(Vec<SoldSize>),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeRange {
-    pub min: i64,
-    pub max: i64,
+pub struct SoldSize {
+    pub size: i64,
+    /// The cloud has none left.
+    pub sold_out: bool,
+}
+
+/// What the API calls its actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actions {
+    pub describe: &'static str,
+    pub upgrade: &'static str,
+    pub deal: &'static str,
+    pub products: &'static str,
 }
 
 /// What went wrong, and what is known of it.
@@ -154,11 +202,12 @@ pub enum ErrorKind {
 #[error("{}{code_desc}: {message}", cloud_code.as_ref().map(|code| format!("{code} ")).unwrap_or_default())]
 pub struct CloudError {
     pub kind: ErrorKind,
-    /// Number of the version-2 table (239/1757, 239/1758); of a code in brackets at the head of the message if there is one.
+    /// Number of the version-2 table (239/1757, 239/1758), or the one that a name of 3.0 mirrors; of a code in brackets at the head of the
+    /// message if there is one.
     pub code: Option<i64>,
     /// The code that `code` was read from, as the cloud wrote it.
     pub cloud_code: Option<String>,
-    /// Last part of the cloud's `codeDesc` for that code, the documented name where the answer has none; for [`ErrorKind::NoAnswer`] and
+    /// Last part of the cloud's `codeDesc` for that code (3.0: of the code itself), the documented name where the answer has none; for [`ErrorKind::NoAnswer`] and
     /// [`ErrorKind::NotSent`] a word of ours: `Timeout`, `ConnectFailed`, `ConnectionLost`, `HttpStatus`, `Unreadable`, `TooLong`, `Doubtful`, `TooLate`.
     pub code_desc: String,
     /// At most 300 characters.
@@ -174,6 +223,16 @@ impl CloudError {
         Self { kind, code: None, cloud_code: None, code_desc: word.to_owned(), message: message.into(), at: None }
     }
 
+    /// What the cloud's answer means; `None` without one.
+    pub fn meaning(&self) -> Option<Meaning> {
+        (self.kind == ErrorKind::Code).then(|| meaning(self.code, self.cloud_code.as_deref()))
+    }
+
+    /// Did the cloud refuse an order for sure?
+    pub fn is_plain_refusal(&self) -> bool {
+        self.meaning().is_some_and(Meaning::is_plain_refusal)
+    }
+
     /// Nothing has happened; `word` as above.
     fn not_sent(word: &str, message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::NotSent, ..Self::no_answer(word, message) }
@@ -183,6 +242,8 @@ impl CloudError {
 /// One generation of the cloud's API.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
+    fn actions(&self) -> Actions;
+
     /// One page of all instances of the account in the region, from the row number `offset` (from 0) on.
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError>;
 
@@ -190,17 +251,23 @@ pub trait Cloud: Send + Sync + 'static {
     /// instance, or this one twice, or a size that is no size, is an error of kind [`ErrorKind::NoAnswer`], `Doubtful`.
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError>;
 
-    /// **Spends money.** Orders what the permit's entry says: sent once, in no layer repeated; not at all after `send_before`.
-    async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError>;
+    /// **Spends money.** Orders what the permit's entry says: sent once, in no layer repeated; not at all after `send_before`. `look` is the
+    /// instance in the look that called for it: what else an order has to name is taken from there.
+    async fn upgrade(
+        &self,
+        caller: &Caller,
+        look: &Instance,
+        permit: SendPermit,
+    ) -> Result<Dated<Accepted>, CloudError>;
 
     /// Fee of an upgrade in fen (0.01 CNY); refuses what the order would be refused for, but for the balance (260/5327).
-    async fn upgrade_price(&self, caller: &Caller, redis_id: &str, mem_size: i64) -> Result<Dated<i64>, CloudError>;
+    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<i64>, CloudError>;
 
-    /// Sizes sold for this instance's zone and type; `None` when none are.
-    async fn sizes(&self, caller: &Caller, instance: &Instance) -> Result<Dated<Option<SizeRange>>, CloudError>;
+    /// Sizes sold for an instance like this; `None` when none are.
+    async fn sizes(&self, caller: &Caller, look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError>;
 
-    /// State of one deal; `None` when the cloud doesn't know it (11059).
-    async fn deal(&self, caller: &Caller, deal_id: &str) -> Result<Dated<Option<DealState>>, CloudError>;
+    /// State of the deal of an accepted order; `None` when the cloud doesn't know it (11059).
+    async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError>;
 
     /// How far the cloud's clock was ahead of the local one at the latest answer, to about a second; `None` before the first.
     fn clock_offset(&self) -> Option<jiff::SignedDuration> {

@@ -66,6 +66,15 @@ impl Texts {
     }
 }
 
+/// Last part of a dotted name, if it can be the reason of a condition.
+pub(super) fn word(name: &str) -> Option<String> {
+    let last = name.rsplit('.').next()?.trim();
+    let fits = last.len() <= 64
+        && last.starts_with(|c: char| c.is_ascii_alphabetic())
+        && last.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then(|| last.to_owned())
+}
+
 fn code_like(code: &str) -> String {
     bounded(&one_line(code), LONGEST_CODE)
 }

@@ -1,6 +1,9 @@
-//! What each error code of the cloud means for the operator: the one table (numbers of version 2, 239/1757 and 239/1758).
+//! What the operator makes of what an error code means. (What each code means is in `cloud::codes`.)
 
-use crate::cloud::{CloudError, ErrorKind};
+use crate::{
+    api::Failure,
+    cloud::{CloudError, Meaning, meaning},
+};
 
 /// When an order is tried again that the cloud refused, on an unchanged spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,44 +37,34 @@ pub(super) enum ReadTrouble {
     Refused,
 }
 
-/// Did the cloud refuse this order for sure? Only then can nothing come of it any more. Everything else leaves the outcome unknown
-/// (invariant B5): an "internal error" or "operation failed, retry" has been seen after orders that were carried out.
-pub fn is_plain_refusal(error: &CloudError) -> bool {
-    error.kind == ErrorKind::Code
-        && matches!(
-            error.code,
-            Some(
-                10701 | 10702 | 10703 | 11057 | 11063 | 100_207 // of UpgradeRedis itself (239/5328)
-                    | 4000 | 4100
-                    ..=4110 | 4300 | 4400 | 4600 // refused before it was looked at
-                    | 5000 | 5200 | 5300 | 5500 // no such resource, can't be bought, not enough money, not qualified
-            )
-        )
-}
-
 /// Is it the account's money that is missing?
-pub fn is_balance(code: Option<i64>) -> bool {
-    matches!(code, Some(100_207 | 5300))
+pub fn is_balance(error: &Failure) -> bool {
+    of(error) == Meaning::BalanceLow
 }
 
-pub(super) fn retry(code: Option<i64>) -> Retry {
-    match code {
-        Some(10702) => Retry::WhenItRuns,
-        _ if is_balance(code) => Retry::WhenPaid,
-        Some(4400) => Retry::Later,
-        Some(4100..=4110 | 4300) => Retry::WithAnotherSecret,
-        Some(11057) => Retry::AtAnotherSize,
+/// `None`: the book doesn't say what the refusal was.
+pub(super) fn retry(error: Option<&Failure>) -> Retry {
+    match error.map(of) {
+        Some(Meaning::Busy) => Retry::WhenItRuns,
+        Some(Meaning::BalanceLow) => Retry::WhenPaid,
+        Some(Meaning::Throttled) => Retry::Later,
+        Some(Meaning::Credentials) => Retry::WithAnotherSecret,
+        Some(Meaning::NoShrink) => Retry::AtAnotherSize,
         _ => Retry::WhenAsked,
     }
 }
 
+/// Also of an entry that was written under the other API.
+fn of(error: &Failure) -> Meaning {
+    meaning(error.code, error.cloud_code.as_deref())
+}
+
 pub(super) fn read_trouble(error: &CloudError) -> ReadTrouble {
-    match (error.kind, error.code) {
-        (ErrorKind::NoAnswer | ErrorKind::NotSent, _) => ReadTrouble::Unavailable,
-        (ErrorKind::Code, Some(4100..=4110 | 4300)) => ReadTrouble::Credentials,
-        (ErrorKind::Code, Some(4200 | 4500)) => ReadTrouble::Clock,
-        (ErrorKind::Code, Some(4400)) => ReadTrouble::Throttled,
-        (ErrorKind::Code, Some(5100 | 5400 | 6000..=6999)) => ReadTrouble::Unavailable,
-        (ErrorKind::Code, _) => ReadTrouble::Refused,
+    match error.meaning() {
+        None | Some(Meaning::Failed | Meaning::Trouble) => ReadTrouble::Unavailable,
+        Some(Meaning::Credentials) => ReadTrouble::Credentials,
+        Some(Meaning::Clock) => ReadTrouble::Clock,
+        Some(Meaning::Throttled) => ReadTrouble::Throttled,
+        Some(_) => ReadTrouble::Refused,
     }
 }

@@ -132,7 +132,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
     };
     let stalled =
         |reason, message| Some(Decision::rest(Verdict { error: error.clone(), ..Verdict::stalled(reason, message) }));
-    match codes::retry(error.as_ref().and_then(|error| error.code)) {
+    match codes::retry(error.as_ref()) {
         Retry::WhenItRuns => wait("It", Verdict::reconciling, name).map(Decision::active),
         // The account as a whole backs off, with one probe for all who wait.
         Retry::WhenPaid => self::wait(policy, refused.get(..1)?, look_at, "Top up the account: it", |message| {
@@ -145,11 +145,11 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
             None
         }
         Retry::WithAnotherSecret => {
-            let secret = situation.secret();
+            let (secret, upgrade) = (situation.secret(), situation.actions.upgrade);
             stalled(
                 "AuthFailure",
                 format!(
-                    "The cloud refuses an order with the key of Secret {secret}: {said} Give the key the right to UpgradeRedis and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
+                    "The cloud refuses an order with the key of Secret {secret}: {said} Give the key the right to {upgrade} and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
                 ),
             )
         }

@@ -17,10 +17,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{Failure, Phase, RedisInstance, RedisUpgrade},
-    cloud::{CloudError, Dated, DealState, Instance, InstanceState},
+    cloud::{Accepted, Actions, CloudError, Dated, DealState, Instance, InstanceState},
 };
 
-pub use codes::{is_balance, is_plain_refusal};
+pub use codes::is_balance;
 pub use growth::NEVER_SENT;
 
 /// Settings of the policy.
@@ -68,6 +68,8 @@ pub struct Situation<'a> {
     pub due: bool,
     /// The cloud's time, as far as known.
     pub now: Timestamp,
+    /// What the API calls what is asked of it.
+    pub actions: Actions,
 }
 
 /// The `RedisInstance` that comes first of several on the same instance.
@@ -120,7 +122,9 @@ impl LookFailure {
         self.lasting == other.lasting
             && match (&self.cause, &other.cause) {
                 (LookError::Cloud(one), LookError::Cloud(two)) => {
-                    one.code == two.code && codes::read_trouble(one) == codes::read_trouble(two)
+                    one.code == two.code
+                        && one.cloud_code == two.cloud_code
+                        && codes::read_trouble(one) == codes::read_trouble(two)
                 }
                 (one, two) => one == two,
             }
@@ -154,7 +158,7 @@ pub enum Step {
     /// Write the next entry into the book and send its order.
     Order { from: i64, to: i64 },
     /// Ask what became of the deal of this entry.
-    AskDeal { entry: String, deal_id: String },
+    AskDeal { entry: String, order: Accepted },
     /// Write down when the deal of this entry was first seen as delivered.
     MarkDelivered { entry: String, at: Timestamp },
     /// Close this entry.
@@ -192,8 +196,8 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
     let look = match situation.seen {
         Seen::NotYet => return unseen::not_yet(situation),
         Seen::Failed(look) => return unseen::decide(situation, look),
-        Seen::Absent(at) => Look { instance: None, at: *at },
-        Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at },
+        Seen::Absent(at) => Look { instance: None, at: *at, action: situation.actions.describe },
+        Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at, action: situation.actions.describe },
     };
     if let Some(entry) = situation.entries.iter().find(|entry| !entry.phase().is_settled()) {
         return unsettled::decide(policy, situation, entry, look);
@@ -206,6 +210,7 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
 struct Look<'a> {
     instance: Option<&'a Instance>,
     at: Timestamp,
+    action: &'static str,
 }
 
 impl Look<'_> {
@@ -216,9 +221,10 @@ impl Look<'_> {
 
     /// What was seen, for a sentence of evidence.
     fn describe(&self) -> String {
-        match self.instance {
-            None => format!("DescribeRedis at {} shows no such instance", self.at),
-            Some(Instance { state, size, .. }) => format!("DescribeRedis at {} shows {size} MB, {state}", self.at),
+        let Self { instance, at, action } = self;
+        match instance {
+            None => format!("{action} at {at} shows no such instance"),
+            Some(Instance { state, size, .. }) => format!("{action} at {at} shows {size} MB, {state}"),
         }
     }
 }
@@ -233,6 +239,9 @@ fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decisi
             Decision::rest(size_is_there(situation, instance.size))
         }
         _ if situation.observes() => Decision::rest(observed(situation, instance.size)),
+        InstanceState::Running if desired % instance.step() != 0 => {
+            Decision::rest(does_not_divide(situation, instance))
+        }
         InstanceState::Running => growth::decide(policy, situation, instance.size, look.at),
         state @ (InstanceState::InProcess | InstanceState::Initializing) => Decision::rest(Verdict::reconciling(
             "InstanceStatusAbnormal",
@@ -268,6 +277,18 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
         instance.redis_id, instance.state
     );
     situation.found(10702, "InstanceStatusAbnormal", message)
+}
+
+/// Each shard has the same part of the size, in whole GB.
+fn does_not_divide(situation: &Situation<'_>, instance: &Instance) -> Verdict {
+    let (desired, step, shards) = (situation.desired(), instance.step(), instance.shards());
+    let below = desired - desired.rem_euclid(step);
+    let above = below.saturating_add(step);
+    let nearest = if below >= instance.size { format!("{below} or {above}") } else { above.to_string() };
+    let message = format!(
+        "The instance has {shards} shards, and {desired} MB are not a whole number of GB for each. Declare memSize: {nearest}."
+    );
+    situation.found(10703, "InvalidMemSize", message)
 }
 
 /// An order is being made. One more try while a top-up is waited for is no news before it has an answer.
@@ -356,7 +377,11 @@ impl<'a> Situation<'a> {
             cloud_code: None,
             code_desc: name.into(),
             message: message.clone(),
-            action: if matches!(code, 11057 | 100_207) { "UpgradeRedis" } else { "DescribeRedis" }.into(),
+            action: match code {
+                10703 | 11057 | 100_207 => self.actions.upgrade,
+                _ => self.actions.describe,
+            }
+            .into(),
             time: Time(self.now),
         };
         Verdict { health: Health::Stalled, reason: name.into(), message, error: Some(error) }

@@ -17,11 +17,18 @@ use crate::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
         testing::{self, at},
     },
-    cloud::{CloudError, Dated, DealState, ErrorKind, Instance, InstanceState},
+    cloud::{Accepted, Actions, CloudError, Dated, DealState, ErrorKind, Instance, InstanceState, Layout},
 };
 
 const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
 const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
+
+const ACTIONS: Actions = Actions {
+    describe: "DescribeRedis",
+    upgrade: "UpgradeRedis",
+    deal: "DescribeRedisDealDetail",
+    products: "DescribeRedisProduct",
+};
 
 const LAG: i64 = 60;
 const LIFETIME: i64 = 330;
@@ -39,9 +46,14 @@ struct Case {
     entries: Vec<RedisUpgrade>,
     seen: Seen,
     deal: Option<Deal>,
+    layout: Layout,
     secret_version: String,
     balance_low_until: Option<Timestamp>,
     now: Timestamp,
+}
+
+fn order(deal_id: &str) -> Accepted {
+    Accepted { deal_id: deal_id.into(), deal_name: None }
 }
 
 /// An instance that should have so many MB; nobody has looked, and the book is empty.
@@ -58,6 +70,7 @@ fn wants(mem_size: i64) -> Case {
         entries: Vec::new(),
         seen: Seen::NotYet,
         deal: None,
+        layout: Layout::default(),
         secret_version: "1".into(),
         balance_low_until: None,
         now: at(SIGNED).0,
@@ -80,12 +93,14 @@ impl Case {
             balance_low_until: self.balance_low_until,
             due: false,
             now: self.now,
+            actions: ACTIONS,
         }
     }
 
     /// A look of that second shows the instance so.
     fn sees(self, state: InstanceState, size: i64, second: i64) -> Self {
-        let value = Instance { redis_id: "crs-1".into(), state, size, zone_id: None, type_id: None };
+        let (redis_id, layout) = ("crs-1".into(), self.layout);
+        let value = Instance { redis_id, state, size, zone_id: None, type_id: None, layout };
         let now = at(second).0;
         Self { seen: Seen::Instance(Dated { value, at: now }), now, ..self }
     }
@@ -121,6 +136,15 @@ impl Case {
     /// Deal 4711 was asked for at that second.
     fn deal(self, state: Option<DealState>, second: i64) -> Self {
         Self { deal: Some(Deal { id: "4711".into(), state, at: at(second).0 }), ..self }
+    }
+
+    /// A cluster of so many shards.
+    fn sharded(mut self, shards: i64) -> Self {
+        self.layout.shards = Some(shards);
+        if let Seen::Instance(look) = &mut self.seen {
+            look.value.layout = self.layout;
+        }
+        self
     }
 
     fn annotated(mut self, key: &str, value: &str) -> Self {

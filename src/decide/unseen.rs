@@ -34,7 +34,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
     };
     let said = sentence(&error.to_string());
     let told = |health, reason: &str, message: String| {
-        let error = Some(failure(error, "DescribeRedis", situation.now));
+        let error = Some(failure(error, situation.actions.describe, situation.now));
         Decision::rest(Verdict { health, reason: reason.into(), message, error })
     };
     match read_trouble(error) {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, ordering, size_is_there};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
-    cloud::{DealState, InstanceState},
+    cloud::{Accepted, DealState, InstanceState},
 };
 
 /// An order whose answer is this late is worth a word.
@@ -96,7 +96,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
             cloud_code: None,
             code_desc: code_desc.into(),
             message: evidence.clone(),
-            action: "UpgradeRedis".into(),
+            action: situation.actions.upgrade.into(),
             time: Time(look.at),
         };
         Step::Settle { entry: name.clone(), phase: Phase::Failed, at: look.at, evidence, error: Some(error) }
@@ -125,13 +125,11 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
             if look.at <= ask_after {
                 Decision::rest(upgrading).active().again_after(ask_after)
             } else if deal.is_none() && !deal_id.is_empty() {
-                Decision::step(Step::AskDeal { entry: name, deal_id }, upgrading)
+                let order = Accepted { deal_id, deal_name: outcome.deal_name.clone() };
+                Decision::step(Step::AskDeal { entry: name, order }, upgrading)
             } else {
                 let age = look.at.duration_since(signed_at);
-                let message = format!(
-                    "The upgrade to {to} MB was accepted and hasn't begun: {}. If that lasts, ask the cloud's support.",
-                    pending(&deal_id, deal.and_then(|deal| deal.state))
-                );
+                let message = format!("The upgrade to {to} MB {}", pending(&deal_id, deal.and_then(|deal| deal.state)));
                 let told = Verdict::reconciling("Upgrading", message);
                 Decision::rest(told).active().again_after(later(situation.now, age / 8))
             }
@@ -162,10 +160,19 @@ fn not_running(situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) 
 
 /// What is known of a deal that tells nothing of its end.
 fn pending(deal_id: &str, state: Option<DealState>) -> String {
+    let accepted = "was accepted and hasn't begun";
+    let ask = "If that lasts, ask the cloud's support.";
     match state {
-        _ if deal_id.is_empty() => "the number of its deal isn't known".into(),
-        Some(DealState::Pending(status)) => format!("deal {deal_id} has status {status} ({})", deal_status(status)),
-        _ => format!("the cloud says nothing of deal {deal_id}"),
+        _ if deal_id.is_empty() => format!("{accepted}: the number of its deal isn't known. {ask}"),
+        // Normal, also for hours: it has been paid.
+        Some(DealState::Pending(status @ (2 | 3))) => format!(
+            "is ordered, and waits for its turn or for the instance's maintenance window: deal {deal_id} has status {status} ({}). Nothing needs to be done.",
+            deal_status(status)
+        ),
+        Some(DealState::Pending(status)) => {
+            format!("{accepted}: deal {deal_id} has status {status} ({}). {ask}", deal_status(status))
+        }
+        _ => format!("{accepted}: the cloud says nothing of deal {deal_id}. {ask}"),
     }
 }
 

@@ -210,8 +210,9 @@ impl Reader {
     /// The whole list. Instances that come or go between two pages may be missed: they are asked for by themselves.
     async fn list(&self, shared: &Shared) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
         let mut found = HashMap::new();
-        let mut offset = 0;
+        let mut next = Some(0);
         for _ in 0..PAGES {
+            let Some(offset) = next else { break };
             let page = patiently(|| shared.calls.list(&self.caller, offset)).await?;
             for doubt in &page.value.doubts {
                 tracing::warn!(region = self.caller.region, doubt, "a row of the cloud's list is left out");
@@ -219,10 +220,7 @@ impl Reader {
             for instance in page.value.instances {
                 found.insert(instance.redis_id.clone(), Dated { value: instance, at: page.at });
             }
-            offset += page.value.rows;
-            if page.value.rows == 0 || offset >= page.value.total {
-                break;
-            }
+            next = page.value.next;
         }
         Ok(found)
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     api::testing::{self, at, failure, placed, settled, settled_by, written},
-    cloud::InstanceState,
+    cloud::{InstanceState, Layout},
     decide::{LookError, LookFailure},
 };
 
@@ -10,7 +10,8 @@ fn verdict(health: Health, reason: &str, error: Option<Failure>) -> Verdict {
 }
 
 fn seen(state: InstanceState, size: i64) -> Seen {
-    let value = Instance { redis_id: "crs-1".into(), state, size, zone_id: None, type_id: None };
+    let value =
+        Instance { redis_id: "crs-1".into(), state, size, zone_id: None, type_id: None, layout: Layout::default() };
     Seen::Instance(Dated { value, at: at(100).0 })
 }
 

@@ -2,17 +2,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::cloud::codes::documented;
 use crate::cloud::json::{self, integer, text};
+use crate::cloud::listing::doubtful;
+use crate::cloud::text::word;
 use crate::cloud::transport::Reply;
 use crate::cloud::{CloudError, ErrorKind};
 
 /// The fields of an answer whose code is 0.
 pub(super) type Fields = Map<String, Value>;
-
-/// The answer can be read and must not be believed.
-pub(super) fn doubtful(what: impl Into<String>) -> CloudError {
-    CloudError::no_answer("Doubtful", what)
-}
 
 /// Opens the envelope: the fields of a success, or the error that it holds.
 pub(super) fn open(reply: &Reply) -> Result<Fields, CloudError> {
@@ -56,57 +54,9 @@ fn refusal(code: Option<i64>, cloud_code: String, name: Option<&str>, message: &
     CloudError { kind: ErrorKind::Code, code, cloud_code, code_desc, message: message.to_owned(), at: None }
 }
 
-/// Last part of a dotted name, if it can be the reason of a condition.
-fn word(name: &str) -> Option<String> {
-    let last = name.rsplit('.').next()?.trim();
-    let fits = last.len() <= 64
-        && last.starts_with(|c: char| c.is_ascii_alphabetic())
-        && last.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    fits.then(|| last.to_owned())
-}
-
 /// `(100004)…`: the code, and the message behind it.
 fn code_in_brackets(message: &str) -> Option<(i64, &str)> {
     let (code, rest) = message.strip_prefix(['(', '（'])?.split_once([')', '）'])?;
     let code = code.trim().parse().ok().filter(|code| *code != 0)?;
     Some((code, rest.trim()))
-}
-
-/// Names of codes for answers that don't have them (239/1757 and the actions' own pages).
-fn documented(code: i64) -> Option<&'static str> {
-    Some(match code {
-        4000 => "InvalidParameter",
-        4100 => "AuthFailure",
-        4101 => "UnauthorizedInterface",
-        4102 => "UnauthorizedResource",
-        4103 => "UnauthorizedOperation",
-        4104 => "SecretIdNotFound",
-        4105 => "TokenFailure",
-        4106 => "MfaFailure",
-        4110 => "Unauthorized",
-        4200 => "RequestExpired",
-        4300 => "AccessDenied",
-        4400 => "QuotaExceeded",
-        4500 => "ReplayAttack",
-        4600 => "UnsupportedProtocol",
-        5000 => "ResourceNotFound",
-        5100 => "OperationFailed",
-        5200 => "PurchaseFailed",
-        5300 => "BalanceInsufficient",
-        5400 => "PartiallySucceeded",
-        5500 => "NotQualified",
-        6000 => "InternalError",
-        6100 => "VersionNotSupported",
-        6200 => "TemporarilyUnavailable",
-        10701 => "InstanceNotExists",
-        10702 => "InstanceStatusAbnormal",
-        10703 => "InvalidMemSize",
-        11052 => "UserNotInWhiteList",
-        11057 => "ReduceCapacityNotAllowed",
-        11059 => "DealIdNotFound",
-        11063 => "MemSizeNotInRange",
-        11201 => "InvalidParameter",
-        100207 => "AccountBalanceNotEnough",
-        _ => return None,
-    })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Fields};
 use super::read;
 use crate::cloud::transport::Reply;
-use crate::cloud::{CloudError, DealState, ErrorKind, Instance, InstanceState, SizeRange};
+use crate::cloud::{CloudError, DealState, ErrorKind, Instance, InstanceState, Layout, SizesSold};
 
 fn open(body: &[u8]) -> Result<Fields, CloudError> {
     answer::open(&Reply {
@@ -151,7 +151,14 @@ fn an_instance_is_read_with_numbers_in_any_spelling() {
     let state = InstanceState::Isolated;
     assert_eq!(
         found,
-        Instance { redis_id: "crs-1".into(), state, size: 2048, zone_id: Some(100002), type_id: Some(1) }
+        Instance {
+            redis_id: "crs-1".into(),
+            state,
+            size: 2048,
+            zone_id: Some(100002),
+            type_id: Some(1),
+            layout: Layout::default()
+        }
     );
 }
 
@@ -198,7 +205,7 @@ fn a_look_that_contradicts_itself_is_doubtful_and_says_in_what() {
         (with("size", big), "the size 1.8446744073709552e+19"),
         (with("size", json!(null)), "the size null"),
         (with("status", json!("running")), "the status \"running\""),
-        (with("redisId", json!(7)), "the redisId 7"),
+        (with("redisId", json!(7)), "the id 7"),
         (json!({"code": 0, "totalCount": 0}), "no redisSet"),
         (json!({"code": 0, "data": {"redisSet": null}}), "no redisSet"),
         (json!({"code": 0, "data": {"redisSet": {"crs-1": 1}}}), "no redisSet"),
@@ -215,9 +222,9 @@ fn a_page_leaves_out_the_rows_that_it_can_not_trust() {
     let rows = [row("crs-1"), bad, row("crs-2"), row("crs-3"), row("crs-2"), json!(null)];
     let page = read(listed(&rows, 106), |fields| read::page(fields, 100)).unwrap();
     let ids: Vec<_> = page.instances.iter().map(|instance| instance.redis_id.as_str()).collect();
-    assert_eq!((ids, page.total, page.rows), (vec!["crs-1", "crs-3"], 106, 6));
+    assert_eq!((ids, page.next), (vec!["crs-1", "crs-3"], None));
     let doubts = page.doubts.join("; ");
-    for part in ["crs-bad has the size \"big\"", "the redisId (none)", "crs-2 stands in the list more than once"] {
+    for part in ["crs-bad has the size \"big\"", "the id (none)", "crs-2 stands in the list more than once"] {
         assert!(doubts.contains(part), "{doubts}");
     }
     let many: Vec<_> = (0..100).map(|_| json!({})).collect();
@@ -232,7 +239,7 @@ fn a_page_whose_total_lies_is_doubtful() {
     }
     assert!(doubt(page(listed(&[], 101))).contains("from row 100 on there are none"));
     // The list has become shorter than where the page begins: that is no lie.
-    assert_eq!(page(listed(&[], 40)).unwrap().rows, 0);
+    assert_eq!(page(listed(&[], 40)).unwrap().next, None);
 }
 
 #[test]
@@ -254,12 +261,13 @@ fn products() -> Value {
 
 #[test]
 fn sizes_are_those_of_the_zone_and_type() {
-    let sizes = |zone, kind| read(products(), |fields| read::sizes(fields, zone, kind)).unwrap().map(|sizes| sizes.max);
-    assert_eq!((sizes(100002, 1), sizes(100002, 2), sizes(300001, 2)), (Some(204800), Some(512000), Some(40960)));
+    let sizes = |zone, kind| read(products(), |fields| read::sizes(fields, zone, kind)).unwrap();
+    let up_to = |max| Some(SizesSold::Range { min: 1024, max });
+    assert_eq!((sizes(100002, 1), sizes(100002, 2), sizes(300001, 2)), (up_to(204800), up_to(512000), up_to(40960)));
     assert_eq!((sizes(300001, 1), sizes(7, 2)), (None, None));
     let one = json!({"code": 0, "data": products()["data"][1]});
     let range = read(one, |fields| read::sizes(fields, 300001, 2)).unwrap();
-    assert_eq!(range, Some(SizeRange { min: 1024, max: 40960 }));
+    assert_eq!(range, Some(SizesSold::Range { min: 1024, max: 40960 }));
 }
 
 #[test]

@@ -13,23 +13,30 @@ mod wire_tests;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
 
 use self::answer::Fields;
 pub use self::sign::SignatureMethod;
 use super::clock::CloudClock;
+use super::exchange::none_for;
 use super::text::Texts;
 use super::transport::{Reply, Route, Timeouts, Transport};
-use super::{Accepted, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, SizeRange, regions};
+use super::{
+    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, SizesSold, regions,
+};
 use crate::book::SendPermit;
 
 const ENDPOINT: &str = "https://redis.api.qcloud.com/v2/index.php";
 /// The most that DescribeRedis gives in one answer (260/1384).
 const PAGE: usize = 100;
-/// A 4200 or 4500 whose own `Date` is no further than this from what we sent has another cause than our clock.
-const SAME_TIME: SignedDuration = SignedDuration::from_secs(5);
 /// Nonces stay below what every reader of numbers holds exactly (2^53).
 const NONCES: u64 = (1 << 53) - 1;
+
+const ACTIONS: Actions = Actions {
+    describe: "DescribeRedis",
+    upgrade: "UpgradeRedis",
+    deal: "DescribeRedisDealDetail",
+    products: "DescribeRedisProduct",
+};
 
 /// An action's own parameters.
 type Parameters = Vec<(&'static str, String)>;
@@ -72,8 +79,6 @@ impl V2 {
         Self { signature_method, ..self }
     }
 
-    /// A call that changes nothing. When the cloud refuses its Timestamp and its `Date` says that our clock was off, it is
-    /// repeated, once, with the time just learnt.
     async fn ask<T>(
         &self,
         caller: &Caller,
@@ -81,16 +86,7 @@ impl V2 {
         parameters: Parameters,
         read: impl Fn(&Fields) -> Result<T, CloudError> + Sync,
     ) -> Result<Dated<T>, CloudError> {
-        let sent = self.transport.clock.now();
-        let first = self.call(Route::Read, caller, action, &parameters, sent, &read).await;
-        match &first {
-            Err(CloudError { code: Some(4200 | 4500), at: Some(at), .. })
-                if at.duration_since(sent).abs() > SAME_TIME =>
-            {
-                self.call(Route::Read, caller, action, &parameters, self.transport.clock.now(), &read).await
-            }
-            _ => first,
-        }
+        self.transport.ask(|time| self.call(Route::Read, caller, action, &parameters, time, &read)).await
     }
 
     /// One request, sent once.
@@ -103,18 +99,9 @@ impl V2 {
         timestamp: Timestamp,
         read: &(impl Fn(&Fields) -> Result<T, CloudError> + Sync),
     ) -> Result<Dated<T>, CloudError> {
-        let started = Instant::now();
         let (form, signature) = self.signed(caller, action, parameters, timestamp);
-        let texts = Texts::hiding(&caller.credentials, &signature);
-        let open = |reply: Reply| {
-            let value = answer::open(&reply).and_then(|fields| read(&fields));
-            value.map(|value| Dated { value, at: reply.at }).map_err(|error| CloudError { at: Some(reply.at), ..error })
-        };
-        let answer = self.transport.post(route, |request| request.form(&form)).await.and_then(open);
-        let answer = answer.map_err(|error| texts.clean_error(error));
-        let code = answer.as_ref().map_or_else(|error| error.code_desc.as_str(), |_| "Success");
-        tracing::debug!(action, code, region = caller.region, duration = ?started.elapsed(), "called the cloud");
-        answer
+        let open = |reply: &Reply| answer::open(reply).and_then(|fields| read(&fields));
+        self.transport.call(route, caller, action, &signature, |request| request.form(&form), open).await
     }
 
     /// The whole form, and the signature that stands in it.
@@ -147,6 +134,10 @@ impl V2 {
 
 #[async_trait]
 impl Cloud for V2 {
+    fn actions(&self) -> Actions {
+        ACTIONS
+    }
+
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
         // By redisId, ascending: an instance that comes or goes moves as few others to another page as possible.
         let parameters = vec![
@@ -155,7 +146,7 @@ impl Cloud for V2 {
             ("orderBy", "redisId".to_owned()),
             ("orderType", "0".to_owned()),
         ];
-        let mut page = self.ask(caller, "DescribeRedis", parameters, |fields| read::page(fields, offset)).await?;
+        let mut page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await?;
         let texts = Texts::hiding(&caller.credentials, "");
         page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
         Ok(page)
@@ -163,47 +154,39 @@ impl Cloud for V2 {
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
         let parameters = vec![("redisId", redis_id.to_owned())];
-        let answer = self.ask(caller, "DescribeRedis", parameters, |fields| read::found(fields, redis_id)).await;
+        let answer = self.ask(caller, ACTIONS.describe, parameters, |fields| read::found(fields, redis_id)).await;
         // An unknown id: not documented whether with an empty list or with this code. 5000 names no resource: no proof.
         none_for(10701, answer)
     }
 
-    async fn upgrade(&self, caller: &Caller, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
+    async fn upgrade(&self, caller: &Caller, _: &Instance, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
         let parameters = vec![("redisId", permit.redis_id().to_owned()), ("memSize", permit.mem_size().to_string())];
         let route = Route::Order { send_before: permit.send_before() };
-        self.call(route, caller, "UpgradeRedis", &parameters, permit.signed_at(), &read::accepted).await
+        self.call(route, caller, ACTIONS.upgrade, &parameters, permit.signed_at(), &read::accepted).await
     }
 
-    async fn upgrade_price(&self, caller: &Caller, redis_id: &str, mem_size: i64) -> Result<Dated<i64>, CloudError> {
-        let parameters = vec![("redisId", redis_id.to_owned()), ("memSize", mem_size.to_string())];
+    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<i64>, CloudError> {
+        let parameters = vec![("redisId", look.redis_id.clone()), ("memSize", mem_size.to_string())];
         self.ask(caller, "UpgradeRedisInquiryPrice", parameters, read::price).await
     }
 
-    async fn sizes(&self, caller: &Caller, instance: &Instance) -> Result<Dated<Option<SizeRange>>, CloudError> {
-        let (Some(zone), Some(kind)) = (instance.zone_id, instance.type_id) else {
-            let message = format!("the row of {} names no zone and type to ask for", instance.redis_id);
+    async fn sizes(&self, caller: &Caller, look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError> {
+        let (Some(zone), Some(kind)) = (look.zone_id, look.type_id) else {
+            let message = format!("the row of {} names no zone and type to ask for", look.redis_id);
             return Err(CloudError::not_sent("Doubtful", message));
         };
         let parameters = vec![("zoneIds.0", zone.to_string()), ("typeId", kind.to_string())];
-        self.ask(caller, "DescribeRedisProduct", parameters, |fields| read::sizes(fields, zone, kind)).await
+        self.ask(caller, ACTIONS.products, parameters, |fields| read::sizes(fields, zone, kind)).await
     }
 
-    async fn deal(&self, caller: &Caller, deal_id: &str) -> Result<Dated<Option<DealState>>, CloudError> {
-        let parameters = vec![("dealIds.0", deal_id.to_owned())];
-        let answer =
-            self.ask(caller, "DescribeRedisDealDetail", parameters, |fields| read::deal(fields, deal_id)).await;
+    async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
+        let id = &order.deal_id;
+        let parameters = vec![("dealIds.0", id.clone())];
+        let answer = self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, id)).await;
         none_for(11059, answer)
     }
 
     fn clock_offset(&self) -> Option<SignedDuration> {
         self.transport.clock.offset()
-    }
-}
-
-/// Takes the error with this code for "there is none".
-fn none_for<T>(code: i64, answer: Result<Dated<Option<T>>, CloudError>) -> Result<Dated<Option<T>>, CloudError> {
-    match answer {
-        Err(CloudError { code: Some(said), at: Some(at), .. }) if said == code => Ok(Dated { value: None, at }),
-        other => other,
     }
 }

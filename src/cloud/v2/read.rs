@@ -1,68 +1,22 @@
 //! What each action's answer says: field by field, believing nothing that contradicts itself.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
-use super::answer::{Fields, doubtful};
+use super::answer::Fields;
 use crate::cloud::json::{integer, text};
-use crate::cloud::{Accepted, CloudError, DealState, Instance, InstanceState, Page, SizeRange};
-
-/// Bound on the doubts of one page, and on the length of an id, in bytes.
-const MOST_DOUBTS: usize = 10;
-const LONGEST_ID: usize = 64;
+use crate::cloud::listing::{self, deal_state, doubtful, is_deal, shown};
+use crate::cloud::{Accepted, CloudError, DealState, Instance, Layout, Page, SizesSold};
 
 /// DescribeRedis without a `redisId` (260/1384), asked from row `offset` on.
 pub(super) fn page(fields: &Fields, offset: usize) -> Result<Page, CloudError> {
     let rows = redis_set(fields)?;
     let total = total(fields)?.ok_or_else(|| doubtful("the answer has no totalCount"))?;
-    let end = offset.saturating_add(rows.len());
-    if total < end && !rows.is_empty() {
-        return Err(doubtful(format!("totalCount is {total}, but there are rows up to number {end}")));
-    }
-    if total > end && rows.is_empty() {
-        return Err(doubtful(format!("totalCount is {total}, but from row {offset} on there are none")));
-    }
-    let (mut instances, mut doubts) = (Vec::new(), Vec::new());
-    for row in rows {
-        match instance(row) {
-            Ok(instance) => instances.push(instance),
-            Err(error) => doubts.push(error.message),
-        }
-    }
-    let mut times: HashMap<String, usize> = HashMap::new();
-    for instance in &instances {
-        *times.entry(instance.redis_id.clone()).or_default() += 1;
-    }
-    // Which of the two rows is right can't be known.
-    instances.retain(|instance| times.get(&instance.redis_id) == Some(&1));
-    let mut twice: Vec<_> = times.into_iter().filter(|(_, times)| *times > 1).map(|(id, _)| id).collect();
-    twice.sort();
-    doubts.extend(twice.iter().map(|id| format!("{id} stands in the list more than once")));
-    doubts.truncate(MOST_DOUBTS);
-    Ok(Page { total, rows: rows.len(), instances, doubts })
+    listing::page(rows, total, offset, offset.saturating_add(rows.len()), instance)
 }
 
 /// DescribeRedis for one `redisId`.
 pub(super) fn found(fields: &Fields, redis_id: &str) -> Result<Option<Instance>, CloudError> {
-    let rows = redis_set(fields)?;
-    if let Some(total) = total(fields)?.filter(|total| *total != rows.len()) {
-        return Err(doubtful(format!(
-            "asked for {redis_id}: totalCount is {total}, but there are {} rows",
-            rows.len()
-        )));
-    }
-    match rows {
-        [] => Ok(None),
-        [row] => {
-            let instance = instance(row)?;
-            if instance.redis_id != redis_id {
-                return Err(doubtful(format!("asked for {redis_id}, the answer shows {}", instance.redis_id)));
-            }
-            Ok(Some(instance))
-        }
-        _ => Err(doubtful(format!("asked for {redis_id}, the answer has {} rows", rows.len()))),
-    }
+    listing::found(redis_set(fields)?, total(fields)?, redis_id, instance)
 }
 
 /// UpgradeRedis (239/5328): accepted is what has a deal id, and nothing else.
@@ -73,11 +27,7 @@ pub(super) fn accepted(fields: &Fields) -> Result<Accepted, CloudError> {
     }
     let data = fields.get("data").and_then(only);
     let id = data.map(|data| data.get("dealId").unwrap_or(data)).and_then(only).and_then(text);
-    let sound = |id: &str| {
-        let word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        word && !id.starts_with('-') && id != "0" && id.len() <= LONGEST_ID
-    };
-    let deal_id = id.filter(|id| sound(id));
+    let deal_id = id.filter(|id| is_deal(id));
     deal_id
         .map(|deal_id| Accepted { deal_id, deal_name: None })
         .ok_or_else(|| doubtful("code 0, but no deal id: whether the order was taken is not known"))
@@ -90,7 +40,7 @@ pub(super) fn price(fields: &Fields) -> Result<i64, CloudError> {
 }
 
 /// DescribeRedisProduct (260/4974). Limits differ by zone and type; what is not sold is missing.
-pub(super) fn sizes(fields: &Fields, zone: i64, kind: i64) -> Result<Option<SizeRange>, CloudError> {
+pub(super) fn sizes(fields: &Fields, zone: i64, kind: i64) -> Result<Option<SizesSold>, CloudError> {
     let data = fields.get("data");
     let one = data.filter(|data| data.get("zoneId").is_some()).map(|zone| vec![zone]);
     let zones = one.or_else(|| data.and_then(items)).ok_or_else(|| doubtful("the answer has no list of zones"))?;
@@ -103,7 +53,7 @@ pub(super) fn sizes(fields: &Fields, zone: i64, kind: i64) -> Result<Option<Size
     }
     let [min, max] = ["minMemSize", "maxMemSize"].map(|name| row.get(name));
     match (min.and_then(integer), max.and_then(integer)) {
-        (Some(min), Some(max)) if 0 < min && min <= max => Ok(Some(SizeRange { min, max })),
+        (Some(min), Some(max)) if 0 < min && min <= max => Ok(Some(SizesSold::Range { min, max })),
         _ => Err(doubtful(format!("sizes from {} to {} are sold in zone {zone}", shown(min), shown(max)))),
     }
 }
@@ -125,9 +75,7 @@ pub(super) fn deal(fields: &Fields, deal_id: &str) -> Result<Option<DealState>, 
             }
             let status = row.get("status");
             match status.and_then(integer) {
-                Some(4) => Ok(Some(DealState::Delivered)),
-                Some(state @ 5..=11) => Ok(Some(DealState::Failed(state))),
-                Some(state) => Ok(Some(DealState::Pending(state))),
+                Some(state) => Ok(Some(deal_state(state))),
                 None => Err(doubtful(format!("deal {deal_id} has the status {}", shown(status)))),
             }
         }
@@ -152,22 +100,15 @@ fn total(fields: &Fields) -> Result<Option<usize>, CloudError> {
 
 fn instance(row: &Value) -> Result<Instance, CloudError> {
     let number = |name: &str| row.get(name).and_then(integer);
-    let id = row.get("redisId").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= LONGEST_ID);
-    let Some(id) = id else {
-        return Err(doubtful(format!("a row has the redisId {}", shown(row.get("redisId")))));
-    };
+    let id = listing::id(row.get("redisId"))?;
     let Some(size) = number("size").filter(|size| *size > 0) else {
         return Err(doubtful(format!("{id} has the size {}", shown(row.get("size")))));
     };
-    let state = match number("status") {
-        Some(0) => InstanceState::Initializing,
-        Some(1) => InstanceState::InProcess,
-        Some(2) => InstanceState::Running,
-        Some(-2) => InstanceState::Isolated,
-        Some(other) => InstanceState::Unknown(other),
-        None => return Err(doubtful(format!("{id} has the status {}", shown(row.get("status"))))),
+    let Some(state) = number("status").map(listing::state) else {
+        return Err(doubtful(format!("{id} has the status {}", shown(row.get("status")))));
     };
-    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id: number("zoneId"), type_id: number("typeId") })
+    let (zone_id, type_id) = (number("zoneId"), number("typeId"));
+    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id, type_id, layout: Layout::default() })
 }
 
 /// Itself, or the only element of a list.
@@ -188,8 +129,4 @@ fn items(value: &Value) -> Option<Vec<&Value>> {
         Value::Object(fields) => Some(fields.values().collect()),
         _ => None,
     }
-}
-
-fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "(none)".to_owned(), |value| value.to_string().chars().take(60).collect())
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::cloud::testing::{Seen, Server, Then, header, http};
-use crate::cloud::{Credentials, ErrorKind};
+use crate::cloud::{Credentials, ErrorKind, InstanceState, Layout};
 
 /// `Date` of the answers, and the local clock of the client unless a test says otherwise.
 const DATE: &str = "Date: Tue, 24 Nov 2026 20:27:34 GMT\r\n";
@@ -41,6 +41,11 @@ fn permit() -> SendPermit {
     permit_until(Instant::now() + Duration::from_secs(3600))
 }
 
+fn running() -> Instance {
+    let (redis_id, state) = ("crs-1".into(), InstanceState::Running);
+    Instance { redis_id, state, size: 1024, zone_id: None, type_id: None, layout: Layout::default() }
+}
+
 fn ok(body: Value) -> Then {
     http("200 OK", DATE, &body.to_string())
 }
@@ -60,7 +65,7 @@ async fn server(answer: impl Fn() -> Then + Send + Sync + 'static) -> Server {
 /// Kind, word and message of the error that both a look and an order end with, each sent once.
 async fn both_fail(client: &V2, server: &Server) -> (ErrorKind, String, String) {
     let look = client.find(&caller(), "crs-1").await.unwrap_err();
-    let order = client.upgrade(&caller(), permit()).await.unwrap_err();
+    let order = client.upgrade(&caller(), &running(), permit()).await.unwrap_err();
     assert_eq!((look.kind, &look.code_desc), (order.kind, &order.code_desc));
     assert_eq!(actions(server), ["DescribeRedis", "UpgradeRedis"]);
     (order.kind, order.code_desc, order.message)
@@ -73,7 +78,7 @@ fn actions(server: &Server) -> Vec<String> {
 #[tokio::test]
 async fn an_order_says_what_its_permit_says_and_is_signed() {
     let server = server(|| ok(accepted())).await;
-    let answer = client(&server).upgrade(&caller(), permit()).await.unwrap();
+    let answer = client(&server).upgrade(&caller(), &running(), permit()).await.unwrap();
     assert_eq!((answer.value.deal_id.as_str(), answer.at.as_second()), ("432587", DATE_SECOND));
 
     let [seen]: [Seen; 1] = server.seen().try_into().ok().unwrap();
@@ -107,7 +112,7 @@ async fn each_order_has_a_connection_of_its_own_and_looks_share_one() {
         client.find(&caller(), "crs-1").await.unwrap();
     }
     for _ in 0..2 {
-        client.upgrade(&caller(), permit()).await.unwrap();
+        client.upgrade(&caller(), &running(), permit()).await.unwrap();
     }
     let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 0, 1, 2]);
@@ -124,8 +129,8 @@ async fn an_order_whose_answer_is_lost_is_sent_once() {
 async fn an_order_that_comes_too_late_is_not_sent() {
     let server = server(|| ok(accepted())).await;
     let client = client(&server);
-    // Setting up the connection alone may take five seconds.
-    let error = client.upgrade(&caller(), permit_until(Instant::now() + Duration::from_secs(4))).await.unwrap_err();
+    // By the time that the connection stands.
+    let error = client.upgrade(&caller(), &running(), permit_until(Instant::now())).await.unwrap_err();
     assert_eq!((error.kind, error.code_desc.as_str()), (ErrorKind::NotSent, "TooLate"));
     assert!(server.seen().is_empty());
 }
@@ -135,7 +140,7 @@ async fn where_nobody_listens_nothing_was_sent() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = client_with(&url, 0, Timeouts::default()).upgrade(&caller(), permit()).await.unwrap_err();
+    let error = client_with(&url, 0, Timeouts::default()).upgrade(&caller(), &running(), permit()).await.unwrap_err();
     assert_eq!((error.kind, error.code_desc.as_str()), (ErrorKind::NotSent, "ConnectFailed"));
     assert!(error.message.contains("refused") && !error.message.contains("127.0.0.1"), "{error}");
 }
@@ -178,7 +183,7 @@ async fn a_look_without_a_readable_date_is_no_answer_and_an_accepted_order_keeps
         let look = client.find(&caller(), "crs-1").await.unwrap_err();
         assert_eq!((look.kind, look.code_desc.as_str()), (ErrorKind::NoAnswer, "Unreadable"));
         assert!(look.message.contains("Date"), "{}", look.message);
-        assert_eq!(client.upgrade(&caller(), permit()).await.unwrap().value.deal_id, "432587");
+        assert_eq!(client.upgrade(&caller(), &running(), permit()).await.unwrap().value.deal_id, "432587");
     }
 }
 
@@ -205,7 +210,7 @@ async fn a_body_that_ends_too_early_is_no_answer() {
 
 #[tokio::test]
 async fn an_oversized_body_is_not_read_to_its_end() {
-    let body = " ".repeat(5 << 20);
+    let body = " ".repeat(17 << 20);
     let server = server(move || http("200 OK", DATE, &body)).await;
     let (kind, word, _) = both_fail(&client(&server), &server).await;
     assert_eq!((kind, word.as_str()), (ErrorKind::NoAnswer, "TooLong"));
@@ -221,9 +226,10 @@ async fn a_code_that_says_there_is_none_is_none() {
     let client = client(&server);
     let found = client.find(&caller(), "crs-1").await.unwrap();
     assert_eq!((found.value, found.at.as_second()), (None, DATE_SECOND));
-    assert_eq!(client.deal(&caller(), "432587").await.unwrap().value, None);
+    let deal = Accepted { deal_id: "432587".into(), deal_name: None };
+    assert_eq!(client.deal(&caller(), &deal).await.unwrap().value, None);
     // An order for an instance that is gone is refused, not "none".
-    assert_eq!(client.upgrade(&caller(), permit()).await.unwrap_err().code, Some(10701));
+    assert_eq!(client.upgrade(&caller(), &running(), permit()).await.unwrap_err().code, Some(10701));
 }
 
 #[tokio::test]
@@ -272,7 +278,7 @@ async fn a_look_refused_for_its_time_is_not_repeated_when_the_clocks_agree_or_tw
 #[tokio::test]
 async fn an_order_refused_for_its_time_is_not_repeated() {
     let server = strict_server(4200).await;
-    let error = client_at(&server, 0).upgrade(&caller(), permit()).await.unwrap_err();
+    let error = client_at(&server, 0).upgrade(&caller(), &running(), permit()).await.unwrap_err();
     assert_eq!((error.code, error.at.map(Timestamp::as_second)), (Some(4200), Some(DATE_SECOND)));
     assert_eq!(actions(&server), ["UpgradeRedis"]);
 }
@@ -287,7 +293,7 @@ async fn secrets_that_an_answer_repeats_stand_in_no_error() {
     .await;
     let client = client(&server);
     let look = client.find(&caller(), "crs-1").await.unwrap_err();
-    let order = client.upgrade(&caller(), permit()).await.unwrap_err();
+    let order = client.upgrade(&caller(), &running(), permit()).await.unwrap_err();
     let said = format!("{look} {look:?} {order} {order:?}");
     for seen in server.seen() {
         let signature = seen.field("Signature").unwrap();

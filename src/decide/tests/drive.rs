@@ -146,7 +146,7 @@ impl World {
                         self.learn(number, &outcome);
                     }
                 }
-                Some(Step::AskDeal { deal_id, .. }) => {
+                Some(Step::AskDeal { order: Accepted { deal_id, .. }, .. }) => {
                     let order = &self.orders[deal_id.parse::<usize>().unwrap() - 1];
                     let state = match order {
                         order if self.now < order.done => DealState::Pending(3),

@@ -6,7 +6,7 @@ use crate::{
         Phase,
         testing::{settled_by, written},
     },
-    decide::{codes::ReadTrouble, is_plain_refusal},
+    decide::codes::ReadTrouble,
 };
 
 /// The newest order was refused at [`SIGNED`].
@@ -20,7 +20,7 @@ fn only_the_documented_codes_are_plain_refusals() {
         let Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) = wants(1).fails(code, false).seen else {
             unreachable!()
         };
-        is_plain_refusal(&error)
+        error.is_plain_refusal()
     };
     let documented: Vec<i64> = [10701, 10702, 10703, 11057, 11063, 100_207, 4000]
         .into_iter()
@@ -36,7 +36,7 @@ fn only_the_documented_codes_are_plain_refusals() {
         unreachable!()
     };
     assert!(
-        !is_plain_refusal(&CloudError { kind: ErrorKind::NoAnswer, ..error }),
+        !(CloudError { kind: ErrorKind::NoAnswer, ..error }).is_plain_refusal(),
         "a code in an answer that can't be trusted"
     );
 }

@@ -247,7 +247,7 @@ proptest! {
         let Some(step) = case.decide().step else { return Ok(()) };
         let after = match step.clone() {
             Step::Order { .. } => return Ok(()),
-            Step::AskDeal { deal_id, .. } => Case { deal: Some(Deal { id: deal_id, state: None, at: case.now }), ..case },
+            Step::AskDeal { order, .. } => Case { deal: Some(Deal { id: order.deal_id, state: None, at: case.now }), ..case },
             Step::MarkDelivered { entry, at } => case.with(&entry, &Delivered { at }),
             Step::Settle { entry, phase, at, evidence, error } => case.with(&entry, &Settled { phase, at, evidence, error }),
         };

@@ -241,3 +241,33 @@ fn go_on_after_an_entry_that_is_none_of_this_book_opens_nothing() {
         case.annotated(PROCEED_AFTER, name).rests(Health::Stalled, "SizeRegressed");
     }
 }
+
+#[test]
+fn a_size_that_does_not_divide_into_whole_gb_for_each_shard_is_refused_before_any_call_and_the_nearest_are_named() {
+    let told = |case: &Case| {
+        assert_eq!(case.rests(Health::Stalled, "InvalidMemSize"), None);
+        let verdict = case.decide().verdict;
+        let error = verdict.error.unwrap();
+        assert_eq!((error.code, error.cloud_code, error.action.as_str()), (Some(10703), None, "UpgradeRedis"));
+        verdict.message
+    };
+    let message = told(&wants(7168).runs(3072, SIGNED).sharded(3));
+    assert!(message.contains("3 shards") && message.contains("Declare memSize: 6144 or 9216."), "{message}");
+    let message = told(&wants(5120).runs(3072, SIGNED).sharded(3));
+    assert!(message.contains("Declare memSize: 3072 or 6144."), "{message}");
+    // Below 1 GB for each there is nothing.
+    let message = told(&wants(3072).runs(2048, SIGNED).sharded(4));
+    assert!(message.contains("Declare memSize: 4096."), "{message}");
+    wants(6144).runs(3072, SIGNED).sharded(3).orders(3072, 6144);
+}
+
+#[test]
+fn a_size_that_does_not_divide_is_no_trouble_where_nothing_is_to_be_ordered() {
+    wants(4096).runs(6144, SIGNED).sharded(3).rests(Health::Stalled, "ReduceCapacityNotAllowed");
+    wants(7168).runs(3072, SIGNED).sharded(3).observes().rests(Health::Ready, "Observed");
+    // While shards are added or taken away, the layout may be neither the old nor the new one.
+    wants(7168)
+        .sees(InstanceState::InProcess, 3072, SIGNED)
+        .sharded(3)
+        .rests(Health::Reconciling, "InstanceStatusAbnormal");
+}

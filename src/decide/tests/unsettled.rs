@@ -98,7 +98,7 @@ fn an_accepted_order_of_an_instance_that_does_not_run_waits_and_says_what_is_see
 fn the_deal_of_an_accepted_order_is_asked_for_once_the_lag_is_over() {
     let case = wants(2048).entry(1024, 2048, placed());
     assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));
-    let ask = Some(Step::AskDeal { entry: "crs-1-1".into(), deal_id: "4711".into() });
+    let ask = Some(Step::AskDeal { entry: "crs-1-1".into(), order: order("4711") });
     assert_eq!(case.runs(1024, SIGNED + LAG + 1).decide().step, ask);
 }
 
@@ -149,7 +149,7 @@ fn the_deal_of_one_accepted_order_says_nothing_about_another() {
             .entry(1024, 2048, other.clone())
             .runs(1024, SIGNED + 70)
             .deal(Some(state), SIGNED + 70);
-        let ask = Some(Step::AskDeal { entry: "crs-1-2".into(), deal_id: "4712".into() });
+        let ask = Some(Step::AskDeal { entry: "crs-1-2".into(), order: order("4712") });
         assert_eq!(case.decide().step, ask);
     }
 }

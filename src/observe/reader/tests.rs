@@ -1,5 +1,5 @@
 use super::*;
-use crate::cloud::InstanceState;
+use crate::cloud::{InstanceState, Layout};
 
 const POLICY: Policy = Policy {
     lag: SignedDuration::from_secs(60),
@@ -10,7 +10,8 @@ const POLICY: Policy = Policy {
 
 fn seen(size: i64, second: i64) -> Dated<Instance> {
     let (zone_id, type_id) = (None, None);
-    let value = Instance { redis_id: "crs-1".into(), state: InstanceState::Running, size, zone_id, type_id };
+    let (redis_id, state, layout) = ("crs-1".into(), InstanceState::Running, Layout::default());
+    let value = Instance { redis_id, state, size, zone_id, type_id, layout };
     Dated { value, at: jiff::Timestamp::from_second(second).unwrap() }
 }
 
