@@ -26,7 +26,7 @@ use crate::{
     balance::Balances,
     book::{Book, Cache},
     calls::Calls,
-    cloud::{Cloud, limits::Limits, v2::V2},
+    cloud::{Cloud, EndpointError, limits::Limits, v2::V2, v3::V3},
     controller::Operator,
     decide::Policy,
     leader::Leader,
@@ -128,7 +128,10 @@ pub struct RunArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Api {
+    /// Version 2, redis.api.qcloud.com
     V2,
+    /// API 3.0, redis.tencentcloudapi.com (international accounts: --api-endpoint https://redis.intl.tencentcloudapi.com)
+    V3,
 }
 
 fn from_1s(text: &str) -> Result<Duration, String> {
@@ -256,12 +259,8 @@ fn wire(
         resync: args.resync,
         active: args.resync_active.min(args.resync),
     };
-    let cloud: Arc<dyn Cloud> = match args.api {
-        Api::V2 => Arc::new(
-            V2::new(args.api_endpoint.as_deref(), rand::random, Timestamp::now)
-                .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?,
-        ),
-    };
+    let cloud = cloud(args.api, args.api_endpoint.as_deref())
+        .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?;
     let limits =
         Limits::new(args.cloud_rate, rand::random).map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?;
     let calls = Calls::new(cloud, limits, metrics.clone());
@@ -283,6 +282,13 @@ fn wire(
     });
     let watches = namespaces.len() + 1;
     Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, watches)), actor))
+}
+
+fn cloud(api: Api, endpoint: Option<&str>) -> Result<Arc<dyn Cloud>, EndpointError> {
+    Ok(match api {
+        Api::V2 => Arc::new(V2::new(endpoint, rand::random, Timestamp::now)?),
+        Api::V3 => Arc::new(V3::new(endpoint, Timestamp::now)?),
+    })
 }
 
 /// Keeps the lease, if there is one. When it is lost, all work is told to end.

@@ -12,6 +12,7 @@ mod testing;
 mod text;
 mod transport;
 pub mod v2;
+pub mod v3;
 
 use std::fmt;
 
@@ -57,9 +58,15 @@ impl Caller {
             proof.update((part.len() as u64).to_be_bytes());
             proof.update(part);
         }
-        let account = Account(proof.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect());
+        let proof: [u8; 32] = proof.finalize().into();
+        let account = Account(hex(proof.first_chunk::<16>().unwrap_or(&[0; 16])));
         Self { credentials, account, region }
     }
+}
+
+/// In lower case.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A value and the time at which the cloud said it, by the cloud's own clock (the `Date` of that answer, whole seconds).
@@ -177,6 +184,15 @@ pub struct SoldSize {
     pub sold_out: bool,
 }
 
+/// What an upgrade costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// In 0.01 of the currency: fen of CNY.
+    pub hundredths: i64,
+    /// Three letters: CNY, and for international accounts USD.
+    pub currency: String,
+}
+
 /// What the API calls its actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actions {
@@ -260,8 +276,8 @@ pub trait Cloud: Send + Sync + 'static {
         permit: SendPermit,
     ) -> Result<Dated<Accepted>, CloudError>;
 
-    /// Fee of an upgrade in fen (0.01 CNY); refuses what the order would be refused for, but for the balance (260/5327).
-    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<i64>, CloudError>;
+    /// Fee of an upgrade; refuses what the order would be refused for, but for the balance (260/5327).
+    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<Price>, CloudError>;
 
     /// Sizes sold for an instance like this; `None` when none are.
     async fn sizes(&self, caller: &Caller, look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError>;

@@ -19,7 +19,7 @@ pub(super) enum Then {
 pub(super) struct Seen {
     pub(super) connection: usize,
     pub(super) head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Seen {

@@ -245,7 +245,7 @@ fn a_page_whose_total_lies_is_doubtful() {
 #[test]
 fn a_price_is_a_whole_number_of_fen() {
     let price = |price| read(json!({"code": 0, "data": {"price": price}}), read::price);
-    assert_eq!(price(json!("24800")).unwrap(), 24800);
+    assert_eq!(price(json!("24800")).unwrap().hundredths, 24800);
     for bad in [json!(-1), json!(1.5), json!(null), json!("free")] {
         doubt(price(bad));
     }

@@ -21,7 +21,8 @@ use super::exchange::none_for;
 use super::text::Texts;
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, SizesSold, regions,
+    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
+    regions,
 };
 use crate::book::SendPermit;
 
@@ -165,7 +166,7 @@ impl Cloud for V2 {
         self.call(route, caller, ACTIONS.upgrade, &parameters, permit.signed_at(), &read::accepted).await
     }
 
-    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<i64>, CloudError> {
+    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<Price>, CloudError> {
         let parameters = vec![("redisId", look.redis_id.clone()), ("memSize", mem_size.to_string())];
         self.ask(caller, "UpgradeRedisInquiryPrice", parameters, read::price).await
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answer::Fields;
 use crate::cloud::json::{integer, text};
 use crate::cloud::listing::{self, deal_state, doubtful, is_deal, shown};
-use crate::cloud::{Accepted, CloudError, DealState, Instance, Layout, Page, SizesSold};
+use crate::cloud::{Accepted, CloudError, DealState, Instance, Layout, Page, Price, SizesSold};
 
 /// DescribeRedis without a `redisId` (260/1384), asked from row `offset` on.
 pub(super) fn page(fields: &Fields, offset: usize) -> Result<Page, CloudError> {
@@ -34,9 +34,11 @@ pub(super) fn accepted(fields: &Fields) -> Result<Accepted, CloudError> {
 }
 
 /// UpgradeRedisInquiryPrice (260/5327).
-pub(super) fn price(fields: &Fields) -> Result<i64, CloudError> {
+pub(super) fn price(fields: &Fields) -> Result<Price, CloudError> {
     let price = fields.get("data").and_then(only).and_then(|data| data.get("price"));
-    price.and_then(integer).filter(|fen| *fen >= 0).ok_or_else(|| doubtful(format!("the price is {}", shown(price))))
+    let fen = price.and_then(integer).filter(|fen| *fen >= 0);
+    let hundredths = fen.ok_or_else(|| doubtful(format!("the price is {}", shown(price))))?;
+    Ok(Price { hundredths, currency: "CNY".to_owned() })
 }
 
 /// DescribeRedisProduct (260/4974). Limits differ by zone and type; what is not sold is missing.

@@ -1,0 +1,206 @@
+//! API 3.0 of the cloud: `https://redis.tencentcloudapi.com/`, for international accounts `https://redis.intl.tencentcloudapi.com/`.
+//!
+//! It has no nonce and no protection against replay, and it carries out a shrink: what keeps an order from being paid twice, and an instance
+//! from becoming smaller, is the book, the age of a request, and the size in it, which is absolute.
+
+mod answer;
+#[cfg(test)]
+mod answer_tests;
+mod read;
+mod sign;
+#[cfg(test)]
+mod wire_tests;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::RequestBuilder;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use self::answer::Fields;
+use super::clock::CloudClock;
+use super::exchange::none_for;
+use super::text::Texts;
+use super::transport::{Reply, Route, Timeouts, Transport};
+use super::{
+    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
+    regions,
+};
+use crate::book::SendPermit;
+
+const ENDPOINT: &str = "https://redis.tencentcloudapi.com/";
+const SERVICE: &str = "redis";
+const VERSION: &str = "2018-04-12";
+const JSON: &str = "application/json";
+/// The most that DescribeInstances gives in one answer.
+const PAGE: usize = 1000;
+/// The switch to the new size: at once, and not in the instance's maintenance window.
+const AT_ONCE: i64 = 2;
+
+const ACTIONS: Actions = Actions {
+    describe: "DescribeInstances",
+    upgrade: "UpgradeInstance",
+    deal: "DescribeInstanceDealDetail",
+    products: "DescribeProductInfo",
+};
+
+/// The client of API 3.0.
+pub struct V3 {
+    transport: Transport,
+}
+
+impl V3 {
+    /// `endpoint` is the API's URL, by default the cloud's own (of mainland China). `local_clock` gives the Timestamp of the first request
+    /// (later ones follow the cloud's `Date`).
+    ///
+    /// # Errors
+    /// An endpoint that is no URL, is not HTTPS (but for loopback), or holds more than an address; root certificates that can't be loaded.
+    pub fn new(
+        endpoint: Option<&str>,
+        local_clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, EndpointError> {
+        Self::with_timeouts(endpoint, local_clock, Timeouts::default())
+    }
+
+    fn with_timeouts(
+        endpoint: Option<&str>,
+        local_clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        timeouts: Timeouts,
+    ) -> Result<Self, EndpointError> {
+        Ok(Self { transport: Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)? })
+    }
+
+    async fn ask<T>(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        parameters: Value,
+        read: impl Fn(&Fields) -> Result<T, CloudError> + Sync,
+    ) -> Result<Dated<T>, CloudError> {
+        self.transport.ask(|time| self.call(Route::Read, caller, action, &parameters, time, &read)).await
+    }
+
+    /// One request, sent once.
+    async fn call<T>(
+        &self,
+        route: Route,
+        caller: &Caller,
+        action: &'static str,
+        parameters: &Value,
+        timestamp: Timestamp,
+        read: &(impl Fn(&Fields) -> Result<T, CloudError> + Sync),
+    ) -> Result<Dated<T>, CloudError> {
+        let body = parameters.to_string();
+        let host = self.transport.authority();
+        let signed =
+            sign::Signed { service: SERVICE, host: &host, content_type: JSON, body: body.as_bytes(), timestamp };
+        let (authorization, signature) = sign::authorization(&caller.credentials, &signed);
+        let fill = |request: RequestBuilder| {
+            let request = request
+                .header(CONTENT_TYPE, JSON)
+                .header(AUTHORIZATION, authorization)
+                .header("X-TC-Action", action)
+                .header("X-TC-Version", VERSION)
+                .header("X-TC-Region", regions::long(&caller.region))
+                .header("X-TC-Timestamp", timestamp.as_second());
+            let request = match &caller.credentials.token {
+                Some(token) => request.header("X-TC-Token", token.expose_secret()),
+                None => request,
+            };
+            request.body(body)
+        };
+        let open = |reply: &Reply| answer::open(reply).and_then(|fields| read(&fields));
+        self.transport.call(route, caller, action, &signature, fill, open).await
+    }
+
+    async fn ask_deal(
+        &self,
+        caller: &Caller,
+        order: &Accepted,
+        parameters: Value,
+    ) -> Result<Dated<Option<DealState>>, CloudError> {
+        self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, order)).await
+    }
+}
+
+/// What an order, and the question for its price, says: each shard's part of the size, and all else as it is. (One of the three may change.)
+fn order(look: &Instance, mem_size: i64) -> Result<Value, CloudError> {
+    let shards = look.shards();
+    if mem_size % shards != 0 {
+        let message = format!("{mem_size} MB can't be divided among the {shards} shards of {}", look.redis_id);
+        return Err(CloudError::not_sent("Doubtful", message));
+    }
+    let mut order = json!({"InstanceId": look.redis_id, "MemSize": mem_size / shards});
+    for (name, value) in [("RedisShardNum", look.layout.shards), ("RedisReplicasNum", look.layout.replicas)] {
+        if let Some(value) = value {
+            order[name] = json!(value);
+        }
+    }
+    Ok(order)
+}
+
+#[async_trait]
+impl Cloud for V3 {
+    fn actions(&self) -> Actions {
+        ACTIONS
+    }
+
+    async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
+        // The oldest first: a new instance moves no other to another page.
+        let parameters = json!({"Limit": PAGE, "Offset": offset, "OrderBy": "createtime", "OrderType": 0});
+        let mut page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await?;
+        let texts = Texts::hiding(&caller.credentials, "");
+        page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
+        Ok(page)
+    }
+
+    async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
+        let parameters = json!({"InstanceId": redis_id});
+        let answer = self.ask(caller, ACTIONS.describe, parameters, |fields| read::found(fields, redis_id)).await;
+        // An unknown id gives an empty set, by the documents.
+        none_for(10701, answer)
+    }
+
+    async fn upgrade(
+        &self,
+        caller: &Caller,
+        look: &Instance,
+        permit: SendPermit,
+    ) -> Result<Dated<Accepted>, CloudError> {
+        if look.redis_id != permit.redis_id() {
+            let message = format!("the order is for {}, the look was at {}", permit.redis_id(), look.redis_id);
+            return Err(CloudError::not_sent("Doubtful", message));
+        }
+        let mut parameters = order(look, permit.mem_size())?;
+        parameters["SwitchOption"] = json!(AT_ONCE);
+        let route = Route::Order { send_before: permit.send_before() };
+        self.call(route, caller, ACTIONS.upgrade, &parameters, permit.signed_at(), &read::accepted).await
+    }
+
+    async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<Price>, CloudError> {
+        self.ask(caller, "InquiryPriceUpgradeInstance", order(look, mem_size)?, read::price).await
+    }
+
+    async fn sizes(&self, caller: &Caller, look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError> {
+        let region = regions::long(&caller.region);
+        self.ask(caller, ACTIONS.products, json!({}), |fields| read::sizes(fields, region, look)).await
+    }
+
+    async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
+        let Accepted { deal_id, deal_name } = order;
+        let by_name = deal_name.as_ref().map(|name| json!({"DealName": name}));
+        // The id is deprecated: where the cloud doesn't know it any more, the name is asked for.
+        if deal_name.as_ref() != Some(deal_id) {
+            let by_id = self.ask_deal(caller, order, json!({"DealIds": [deal_id]})).await?;
+            if by_id.value.is_some() || by_name.is_none() {
+                return Ok(by_id);
+            }
+        }
+        self.ask_deal(caller, order, by_name.unwrap_or_default()).await
+    }
+
+    fn clock_offset(&self) -> Option<SignedDuration> {
+        self.transport.clock.offset()
+    }
+}

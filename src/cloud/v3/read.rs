@@ -1,0 +1,147 @@
+//! What each action's answer says: field by field, believing nothing that contradicts itself.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::PAGE;
+use super::answer::Fields;
+use crate::cloud::json::{integer, text};
+use crate::cloud::listing::{self, deal_state, doubtful, is_deal, shown};
+use crate::cloud::{Accepted, CloudError, DealState, Instance, Layout, Page, Price, SizesSold, SoldSize};
+
+/// No instance has more shards.
+const MOST_SHARDS: i64 = 1024;
+/// The types (`Type`) that are sold by the size of their shards; all others by that of the whole.
+const CLUSTERS: [i64; 5] = [4, 7, 9, 16, 18];
+const MB_PER_GB: i64 = 1024;
+
+/// DescribeInstances without an id, asked from row `offset` on.
+pub(super) fn page(fields: &Fields, offset: usize) -> Result<Page, CloudError> {
+    let total = total(fields)?.ok_or_else(|| doubtful("the answer has no TotalCount"))?;
+    // Offsets are multiples of the limit.
+    listing::page(instance_set(fields)?, total, offset, offset.saturating_add(PAGE), instance)
+}
+
+/// DescribeInstances for one `InstanceId`.
+pub(super) fn found(fields: &Fields, redis_id: &str) -> Result<Option<Instance>, CloudError> {
+    listing::found(instance_set(fields)?, total(fields)?, redis_id, instance)
+}
+
+/// UpgradeInstance (239/20013): accepted is what has the number or the name of a deal, and nothing else.
+pub(super) fn accepted(fields: &Fields) -> Result<Accepted, CloudError> {
+    let deal = |name| fields.get(name).and_then(text).filter(|id| is_deal(id));
+    let deal_name = deal("DealName");
+    let deal_id = deal("DealId").or_else(|| deal_name.clone());
+    let deal_id = deal_id.ok_or_else(|| doubtful("no deal id and no name: whether the order was taken isn't known"))?;
+    Ok(Accepted { deal_id, deal_name })
+}
+
+/// InquiryPriceUpgradeInstance. Fractions are rounded up.
+pub(super) fn price(fields: &Fields) -> Result<Price, CloudError> {
+    let (price, unit) = (fields.get("Price"), fields.get("AmountUnit").and_then(Value::as_str));
+    let amount = price.and_then(Value::as_f64).filter(|amount| *amount >= 0.0);
+    let fen = match (amount, unit) {
+        (Some(amount), Some("pent")) => Some(amount),
+        (Some(amount), Some("microPent")) => Some(amount / 1e6),
+        _ => None,
+    };
+    let fen = fen.map(f64::ceil).filter(|fen| *fen <= 1e15);
+    let fen = fen.ok_or_else(|| doubtful(format!("the price is {} {}", shown(price), unit.unwrap_or("(no unit)"))))?;
+    let currency = fields.get("Currency").and_then(Value::as_str).filter(|name| name.len() == 3);
+    let currency = currency.ok_or_else(|| doubtful("the price has no currency"))?.to_owned();
+    // Whole, and far below 2^53.
+    Ok(Price { hundredths: fen as i64, currency })
+}
+
+/// DescribeProductInfo: what is sold in all regions.
+pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Option<SizesSold>, CloudError> {
+    let regions = fields.get("RegionSet").and_then(Value::as_array);
+    let regions = regions.ok_or_else(|| doubtful("the answer has no RegionSet"))?;
+    let set = |row: &'_ Value, name: &str| row.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let number = |row: &Value, name: &str| row.get(name).and_then(integer);
+    let is_here = |zone: &Value| [number(zone, "OldZoneId"), number(zone, "ZoneId")].contains(&look.zone_id);
+    let is_like = |product: &Value| {
+        let paid = number(product, "PayMode");
+        number(product, "Type") == look.type_id
+            && (paid.is_none() || look.layout.billing_mode.is_none() || paid == look.layout.billing_mode)
+    };
+    let (name, parts) = match look.type_id {
+        Some(kind) if CLUSTERS.contains(&kind) => ("ShardSize", look.shards()),
+        _ => ("TotalSize", 1),
+    };
+    let here = regions.iter().filter(|row| row.get("RegionId").and_then(Value::as_str) == Some(region));
+    let zones = here.flat_map(|row| set(row, "ZoneSet")).filter(is_here);
+    let mut sizes = BTreeMap::new();
+    for product in zones.flat_map(|zone| set(&zone, "ProductSet")).filter(is_like) {
+        let sold_out = product.get("Saleout").and_then(Value::as_bool).unwrap_or_default();
+        for gb in set(&product, name).iter().filter_map(integer) {
+            let size = gb.checked_mul(MB_PER_GB).and_then(|part| part.checked_mul(parts));
+            // Sold out where every offer of it is.
+            size.map(|size| sizes.entry(size).and_modify(|out| *out &= sold_out).or_insert(sold_out));
+        }
+    }
+    let sizes: Vec<_> = sizes.into_iter().map(|(size, sold_out)| SoldSize { size, sold_out }).collect();
+    Ok((!sizes.is_empty()).then_some(SizesSold::List(sizes)))
+}
+
+/// DescribeInstanceDealDetail for one deal, by its id or its name.
+pub(super) fn deal(fields: &Fields, order: &Accepted) -> Result<Option<DealState>, CloudError> {
+    let rows = fields.get("DealDetails").and_then(Value::as_array);
+    let row = match rows.ok_or_else(|| doubtful("the answer has no DealDetails"))?.as_slice() {
+        [] => return Ok(None),
+        [row] => row,
+        rows => return Err(doubtful(format!("asked for deal {}, the answer has {} rows", order.deal_id, rows.len()))),
+    };
+    let [id, name] = ["DealId", "DealName"].map(|name| row.get(name).and_then(text));
+    if id.as_ref() != Some(&order.deal_id) && (name.is_none() || name != order.deal_name) {
+        let message = format!("asked for deal {}, the answer shows {}", order.deal_id, shown(row.get("DealId")));
+        return Err(doubtful(message));
+    }
+    let status = row.get("Status");
+    let status = status
+        .and_then(integer)
+        .ok_or_else(|| doubtful(format!("deal {} has the status {}", order.deal_id, shown(status))))?;
+    Ok(Some(deal_state(status)))
+}
+
+fn instance_set(fields: &Fields) -> Result<&[Value], CloudError> {
+    match fields.get("InstanceSet") {
+        Some(Value::Array(rows)) => Ok(rows),
+        // How some servers write an empty list; not without the number that says so too.
+        Some(Value::Null) if total(fields)? == Some(0) => Ok(&[]),
+        _ => Err(doubtful("the answer has no InstanceSet")),
+    }
+}
+
+fn total(fields: &Fields) -> Result<Option<usize>, CloudError> {
+    let read = |total| integer(total).and_then(|total| usize::try_from(total).ok());
+    let doubt = |total| doubtful(format!("TotalCount is {}", shown(Some(total))));
+    fields.get("TotalCount").map(|total| read(total).ok_or_else(|| doubt(total))).transpose()
+}
+
+fn instance(row: &Value) -> Result<Instance, CloudError> {
+    let number = |name: &str| row.get(name).and_then(integer);
+    let id = listing::id(row.get("InstanceId"))?;
+    let Some(size) = number("Size").filter(|size| *size > 0) else {
+        return Err(doubtful(format!("{id} has the size {}", shown(row.get("Size")))));
+    };
+    let Some(state) = number("Status").map(listing::state) else {
+        return Err(doubtful(format!("{id} has the status {}", shown(row.get("Status")))));
+    };
+    let shards = number("RedisShardNum").filter(|shards| (1..=MOST_SHARDS).contains(shards));
+    let is_cluster = row.get("ProductType").and_then(Value::as_str) == Some("cluster");
+    if is_cluster && shards.is_none() {
+        let shards = shown(row.get("RedisShardNum"));
+        return Err(doubtful(format!("{id} is a cluster and has {shards} shards")));
+    }
+    let shard_size = number("RedisShardSize").filter(|size| *size > 0);
+    if let (Some(shards), Some(shard_size)) = (shards, shard_size)
+        && shard_size.checked_mul(shards) != Some(size)
+    {
+        return Err(doubtful(format!("{id} has {size} MB, but {shards} shards of {shard_size} MB")));
+    }
+    let replicas = number("RedisReplicasNum").filter(|replicas| *replicas >= 0);
+    let layout = Layout { shards, replicas, billing_mode: number("BillingMode") };
+    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id: number("ZoneId"), type_id: number("Type"), layout })
+}
