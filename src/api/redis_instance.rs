@@ -36,7 +36,7 @@ pub const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.spec.memSize >= oldSelf.spec.memSize || !has(oldSelf.status) || !has(oldSelf.status.memSize) || self.spec.memSize >= oldSelf.status.memSize")
-        .message(Message::Expression("'11057 ReduceCapacityNotAllowed: the instance has %d MB, and the cloud does not shrink instances. Declare %d or more.'.format([oldSelf.status.memSize, oldSelf.status.memSize])".into()))
+        .message(Message::Expression("'11057 ReduceCapacityNotAllowed: the instance has %d MB, and an instance is never made smaller. Declare %d or more.'.format([oldSelf.status.memSize, oldSelf.status.memSize])".into()))
         .reason(Reason::FieldValueForbidden)
         .field_path(".spec.memSize"),
     validation = Rule::new("self.spec.memSize >= oldSelf.spec.memSize || !has(oldSelf.status) || !has(oldSelf.status.upgrade) || !(oldSelf.status.upgrade.phase in ['Written', 'Placed']) || self.spec.memSize >= oldSelf.status.upgrade.to || (has(oldSelf.status.memSize) && oldSelf.status.memSize >= oldSelf.status.upgrade.to)")

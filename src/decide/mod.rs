@@ -323,7 +323,7 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
     situation.found(
         11057,
         "ReduceCapacityNotAllowed",
-        format!("The instance has {size} MB, {desired} are declared, and the cloud does not shrink instances. Declare memSize: {size} or more."),
+        format!("The instance has {size} MB, {desired} are declared, and an instance is never made smaller. Declare memSize: {size} or more."),
     )
 }
 
