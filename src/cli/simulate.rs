@@ -16,12 +16,13 @@ Examples:
       crs-operator simulate --listen 127.0.0.1:8086 --count 10
   A slow cloud that hides what it has accepted for 10 seconds, and takes second orders meanwhile:
       crs-operator simulate --count 1 --upgrade-time 1m --visible-after 10s --while-invisible accept
-  What was ordered, and the next order's answer lost:
+  What was ordered, and the next order's answer lost (UpgradeInstance in 3.0):
       curl http://127.0.0.1:8086/_sim/ledger
       curl -X PUT http://127.0.0.1:8086/_sim/faults -d '[{\"action\":\"UpgradeRedis\",\"kind\":\"drop-after\",\"times\":1}]'";
 
-/// Serve the cloud's API (version 2) on loopback, from what its documents say
+/// Serve the cloud's API (version 2 and 3.0) on loopback, from what its documents say
 ///
+/// Both versions show the same instances, orders and money: version 2 is at /v2/index.php, 3.0 at / by POST.
 /// The first line on stdout is the URL to give to `crs-operator run --api-endpoint`. Everything is in memory, and is
 /// looked at and changed under /_sim/ of the same address: ledger, instances, balance, clock, deals, faults.
 #[derive(Args)]
@@ -47,8 +48,9 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100_000))]
     count: u32,
 
-    /// A YAML list of instances to begin with: redisId, and if wanted memSize (MB), status, region, account (a key's
-    /// id), zoneId (100002, 300001), typeId (1 cluster, 2 standard), redisName, projectId, vpcId, subnetId
+    /// A YAML list of instances to begin with: redisId, and if wanted memSize (MB of the whole), shards, replicas,
+    /// status, locked (true or false), region, account (a key's id), zoneId (100002, 300001; in 100003 all is sold
+    /// out), typeId (1 cluster, 2 standard), billingMode (0 postpaid, 1 prepaid), redisName, projectId, vpcId, subnetId
     #[arg(long, value_name = "FILE")]
     instances: Option<PathBuf>,
 
@@ -64,13 +66,21 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     visible_after: Duration,
 
+    /// How long an order waits that is for the maintenance window (3.0's SwitchOption 1); nothing of it shows meanwhile
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    maintenance_wait: Duration,
+
     /// How far a request's Timestamp may be off
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     timestamp_window: Duration,
 
-    /// Accept a Nonce more than once
+    /// Accept a Nonce more than once (version 2; 3.0 has none, and carries out whatever is sent twice)
     #[arg(long)]
     no_replay_protection: bool,
+
+    /// How many calls of 3.0 a second are answered for each account, region and action; 0: no limit
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    rate_limit: u32,
 
     /// What a second order gets while the first doesn't show
     #[arg(long, value_enum, default_value_t)]
@@ -130,8 +140,10 @@ fn config(args: SimulateArgs) -> Result<Config, String> {
         balance: args.balance,
         upgrade_time: args.upgrade_time,
         visible_after: args.visible_after,
+        maintenance_wait: args.maintenance_wait,
         timestamp_window: args.timestamp_window,
         replay_protection: !args.no_replay_protection,
+        rate_limit: args.rate_limit,
         while_invisible: args.while_invisible,
         seed: args.seed,
     })

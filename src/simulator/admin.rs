@@ -72,12 +72,16 @@ fn row(instance: &Instance, now: Timestamp) -> Value {
     let view = instance.view(now);
     json!({
         "redisId": &*instance.redis_id,
-        "memSize": view.map(|view| view.size),
+        "memSize": view.map(|view| view.shape.size),
+        "shards": view.map(|view| view.shape.shards),
+        "replicas": view.map(|view| view.shape.replicas),
         "status": view.map(|view| view.status),
         "region": instance.region.short,
         "account": &*instance.account,
         "zoneId": instance.zone_id,
         "typeId": instance.type_id,
+        "billingMode": instance.billing_mode,
+        "locked": instance.locked,
         "redisName": instance.name,
         "projectId": instance.project_id,
         "vpcId": instance.vpc_id,
@@ -105,7 +109,7 @@ async fn change_instance(State(sim): Sim, Path(redis_id): Path<String>, body: By
     let hand: ByHand = read(&body)?;
     let mut world = sim.world();
     let now = world.now();
-    world.cloud.change_by_hand(&redis_id, &hand, now);
+    world.cloud.change_by_hand(&redis_id, &hand, now).map_err(|why| (StatusCode::CONFLICT, why))?;
     find(&world, &redis_id)
 }
 

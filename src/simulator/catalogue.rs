@@ -40,22 +40,63 @@ pub(super) const DEFAULT_ZONE: u32 = 100002;
 pub(super) const CLUSTER: u8 = 1;
 pub(super) const STANDALONE: u8 = 2;
 
-/// The sizes (MB) that are sold in a zone for a type.
+/// The sizes (MB of the whole instance) that are sold in a zone for a type: every multiple of 1024 for each shard.
 #[derive(Debug)]
 pub(super) struct Product {
+    pub region: &'static str,
     pub zone_id: u32,
+    /// As 3.0 writes it.
+    pub zone: &'static str,
     pub zone_name: &'static str,
     pub type_id: u8,
     pub min: u64,
     pub max: u64,
+    pub sold_out: bool,
 }
 
-/// The example of document 260/4974. A type that a zone doesn't sell has no row.
-pub(super) static PRODUCTS: [Product; 3] = [
-    Product { zone_id: 100002, zone_name: "Guangzhou Zone 2", type_id: CLUSTER, min: 1024, max: 204_800 },
-    Product { zone_id: 100002, zone_name: "Guangzhou Zone 2", type_id: STANDALONE, min: 1024, max: 512_000 },
-    Product { zone_id: 300001, zone_name: "Hong Kong Zone 1", type_id: STANDALONE, min: 1024, max: 40_960 },
+const GUANGZHOU_2: Product = Product {
+    region: "ap-guangzhou",
+    zone_id: 100002,
+    zone: "ap-guangzhou-2",
+    zone_name: "Guangzhou Zone 2",
+    type_id: STANDALONE,
+    min: 1024,
+    max: 512_000,
+    sold_out: false,
+};
+const GUANGZHOU_3: Product =
+    Product { zone_id: 100003, zone: "ap-guangzhou-3", zone_name: "Guangzhou Zone 3", ..GUANGZHOU_2 };
+const HONG_KONG_1: Product = Product {
+    region: "ap-hongkong",
+    zone_id: 300001,
+    zone: "ap-hongkong-1",
+    zone_name: "Hong Kong Zone 1",
+    max: 40_960,
+    ..GUANGZHOU_2
+};
+
+/// The example of document 260/4974, and one that is sold out. A type that a zone doesn't sell has no row. By region
+/// and zone.
+pub(super) static PRODUCTS: [Product; 4] = [
+    Product { type_id: CLUSTER, max: 204_800, ..GUANGZHOU_2 },
+    GUANGZHOU_2,
+    Product { type_id: CLUSTER, max: 204_800, sold_out: true, ..GUANGZHOU_3 },
+    HONG_KONG_1,
 ];
+
+/// How many shards and replicas 3.0 sells; a standard instance has one shard.
+pub(super) const SHARDS: [u32; 8] = [1, 2, 3, 4, 5, 8, 12, 16];
+pub(super) const REPLICAS: [u32; 5] = [1, 2, 3, 4, 5];
+
+/// As 3.0 numbers what it sells: all here is Redis 5.0, 9 as a cluster and 8 as a standard one.
+pub(super) fn product_type(type_id: u8) -> u8 {
+    if type_id == CLUSTER { 9 } else { 8 }
+}
+
+/// How many shards an instance of this type may have.
+pub(super) fn shards_of(type_id: u8) -> &'static [u32] {
+    if type_id == CLUSTER { &SHARDS } else { &SHARDS[..1] }
+}
 
 pub(super) fn find_product(zone_id: u32, type_id: u8) -> Option<&'static Product> {
     PRODUCTS.iter().find(|product| product.zone_id == zone_id && product.type_id == type_id)

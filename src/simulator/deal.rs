@@ -15,6 +15,19 @@ pub(super) enum DealStatus {
     Set(i32),
 }
 
+impl DealStatus {
+    /// As both generations of the API number it (260/5329).
+    pub fn number(self) -> i32 {
+        match self {
+            DealStatus::Paid => 2,
+            DealStatus::Delivering => 3,
+            DealStatus::Delivered => 4,
+            DealStatus::Failed => 5,
+            DealStatus::Set(number) => number,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Deal {
     pub id: u64,

@@ -17,6 +17,8 @@ const MAX_MS: u64 = 24 * 60 * 60 * 1000;
 pub(super) enum Kind {
     /// Refused with `code`.
     Error,
+    /// Carried out; refused with `code`, and answered all the same.
+    ErrorWithData,
     /// Carried out at once, answered after `ms`.
     Delay,
     /// The connection is closed; not carried out.
@@ -48,7 +50,7 @@ pub(super) struct Fault {
     pub action: Option<String>,
     pub kind: Kind,
     pub code: Option<Code>,
-    /// Of an `error`: the code in brackets at the head of the message, a common one around it (239/1758).
+    /// Of an error of version 2: the code in brackets at the head of the message, a common one around it (239/1758).
     #[serde(default)]
     pub bracketed: bool,
     pub ms: Option<u64>,
@@ -66,7 +68,7 @@ pub(super) struct Fault {
 /// A request, as far as faults are chosen by it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
-    pub action: &'a str,
+    pub action: &'static str,
     pub redis_id: Option<&'a str>,
     pub region: Option<&'a str>,
 }
@@ -75,8 +77,8 @@ impl Fault {
     /// Says, for a person, what is wrong with it.
     fn check(&self) -> Result<(), String> {
         let kind = self.kind;
-        if kind == Kind::Error && self.code.is_none() {
-            return Err("kind `error` needs a `code`".into());
+        if matches!(kind, Kind::Error | Kind::ErrorWithData) && self.code.is_none() {
+            return Err("kinds `error` and `error-with-data` need a `code`".into());
         }
         if matches!(kind, Kind::Delay | Kind::Late | Kind::Stale) && self.ms.is_none() {
             return Err("kinds `delay`, `late` and `stale` need `ms`".into());
@@ -107,7 +109,8 @@ impl Fault {
 
     pub fn carries_out(&self) -> bool {
         use Kind::*;
-        self.carried_out.unwrap_or(matches!(self.kind, Delay | DropAfter | Truncated | Oversized | Stale | DealFails))
+        let does = matches!(self.kind, ErrorWithData | Delay | DropAfter | Truncated | Oversized | Stale | DealFails);
+        self.carried_out.unwrap_or(does)
     }
 }
 
@@ -157,7 +160,7 @@ mod tests {
         faults
     }
 
-    fn call<'a>(action: &'a str, redis_id: &'a str, region: &'a str) -> Call<'a> {
+    fn call<'a>(action: &'static str, redis_id: &'a str, region: &'a str) -> Call<'a> {
         Call { action, redis_id: Some(redis_id), region: Some(region) }
     }
 

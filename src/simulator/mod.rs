@@ -2,19 +2,24 @@
 //!
 //! It is written from these documents alone and shares nothing with the client, not a type and not a line of signing,
 //! or the two would agree on a mistake. The way of a request: here (HTTP, and what a fault makes of it) →
-//! [`wire_v2`] (parameters, answers; who sends it is for [`auth_v2`]) → [`state`], which knows no version.
-//! [`admin`] is the other door, `/_sim/`.
+//! [`wire_v2`] or [`wire_v3`], both a [`front`] (parameters, answers; who sends it is for [`auth_v2`] and
+//! [`auth_v3`]) → [`state`], which knows no version. [`admin`] is the other door, `/_sim/`.
 
 mod admin;
 mod auth_v2;
+mod auth_v3;
 mod catalogue;
 mod deal;
 mod faults;
+mod front;
 mod instance;
 mod ledger;
 mod list;
+mod order;
+mod rate;
 mod state;
 mod wire_v2;
+mod wire_v3;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +31,7 @@ use axum::extract::{DefaultBodyLimit, Form, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -40,8 +45,9 @@ pub use instance::NewInstance;
 pub use state::WhileInvisible;
 
 use faults::{Fault, Kind};
+use front::{Front, Twist};
 
-/// What the cloud takes in a POST that is signed this way (1278/46710).
+/// What the cloud takes in a POST that is signed as in version 2 (1278/46710); for 3.0 it is more.
 const MAX_BODY: usize = 1 << 20;
 /// How long a request that gets no answer is held.
 const MAX_HANG: Duration = Duration::from_secs(600);
@@ -67,10 +73,14 @@ pub struct Config {
     pub upgrade_time: Duration,
     /// How long an accepted order doesn't show.
     pub visible_after: Duration,
+    /// How long an order for the maintenance window waits for it, and doesn't show.
+    pub maintenance_wait: Duration,
     /// How far a Timestamp may be off, either way.
     pub timestamp_window: Duration,
-    /// Whether a Nonce is good only once.
+    /// Whether a Nonce is good only once; 3.0 has none.
     pub replay_protection: bool,
+    /// Calls of 3.0 in a second for each account, region and action; 0: no limit.
+    pub rate_limit: u32,
     pub while_invisible: WhileInvisible,
     /// For faults with a `rate`.
     pub seed: u64,
@@ -85,8 +95,10 @@ impl Default for Config {
             balance: None,
             upgrade_time: Duration::from_secs(5),
             visible_after: Duration::ZERO,
+            maintenance_wait: Duration::from_secs(60),
             timestamp_window: Duration::from_secs(300),
             replay_protection: true,
+            rate_limit: 20,
             while_invisible: WhileInvisible::default(),
             seed: 0,
         }
@@ -110,6 +122,8 @@ pub struct Simulator {
 struct World {
     cloud: state::Cloud,
     gate: auth_v2::Gate,
+    gate_v3: auth_v3::Gate,
+    rate: rate::Rate,
     faults: faults::Faults,
     ledger: ledger::Ledger,
     /// The ids of the keys, in their order.
@@ -133,14 +147,6 @@ impl World {
     }
 }
 
-/// What a fault changes in the way a request is carried out.
-#[derive(Clone, Copy, Debug, Default)]
-struct Twist {
-    /// How old the state is that is shown.
-    stale: Duration,
-    deal_fails: bool,
-}
-
 impl Simulator {
     /// # Errors
     /// No keys, or two with one id; an instance that is there twice, or that names an unknown account, region or type;
@@ -153,14 +159,15 @@ impl Simulator {
         if accounts.is_empty() {
             return Err(ConfigError("there must be a key".into()));
         }
-        if [config.upgrade_time, config.visible_after, config.timestamp_window].iter().any(|time| *time > MAX_DURATION)
-        {
+        let Config { upgrade_time, visible_after, maintenance_wait, while_invisible, timestamp_window, .. } = config;
+        if [upgrade_time, visible_after, maintenance_wait, timestamp_window].iter().any(|time| *time > MAX_DURATION) {
             return Err(ConfigError("a duration is at most a year".into()));
         }
-        let Config { upgrade_time, visible_after, while_invisible, .. } = config;
         let mut world = World {
-            cloud: state::Cloud::new(state::Rules { upgrade_time, visible_after, while_invisible }),
-            gate: auth_v2::Gate::new(&config.keys, config.timestamp_window, config.replay_protection),
+            cloud: state::Cloud::new(state::Rules { upgrade_time, visible_after, maintenance_wait, while_invisible }),
+            gate: auth_v2::Gate::new(&config.keys, timestamp_window, config.replay_protection),
+            gate_v3: auth_v3::Gate::new(&config.keys, timestamp_window),
+            rate: rate::Rate::new(config.rate_limit),
             faults: faults::Faults::new(config.seed),
             ledger: ledger::Ledger::default(),
             accounts,
@@ -198,8 +205,9 @@ impl Simulator {
         let sim = Arc::new(self);
         let router = Router::new()
             .route(wire_v2::PATH, get(version_2).post(version_2))
+            .route(wire_v3::PATH, post(version_3).fallback(nothing_there))
             .merge(admin::router())
-            .fallback(async || (StatusCode::NOT_FOUND, "the API is at /v2/index.php, the rest at /_sim/\n"))
+            .fallback(nothing_there)
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .layer(middleware::map_response_with_state(sim.clone(), dated))
             .with_state(sim);
@@ -218,7 +226,7 @@ impl Simulator {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, request: &wire_v2::Request, twist: Twist) -> Value {
+    fn answer(&self, request: &impl Front, twist: Twist) -> Value {
         let mut world = self.world();
         let now = world.now();
         request.carry_out(&mut world, twist, now)
@@ -256,6 +264,14 @@ async fn dated(State(sim): State<Arc<Simulator>>, mut response: Response) -> Res
     response
 }
 
+async fn nothing_there() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "API 3.0 is at / (POST), version 2 at /v2/index.php, the rest at /_sim/\n")
+}
+
+async fn version_3(State(sim): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Response {
+    receive(sim, wire_v3::Request::new(headers, body)).await
+}
+
 async fn version_2(
     State(sim): State<Arc<Simulator>>,
     method: Method,
@@ -269,10 +285,13 @@ async fn version_2(
         Ok(Form(pairs)) => Ok(pairs),
         Err(rejection) => Err(rejection.body_text()),
     };
-    let request = wire_v2::Request::new(method.to_string(), host.into(), uri.path().into(), pairs);
+    receive(sim, wire_v2::Request::new(method.to_string(), host.into(), uri.path().into(), pairs)).await
+}
+
+async fn receive(sim: Arc<Simulator>, request: impl Front) -> Response {
     let fault = {
         let mut world = sim.world();
-        world.ledger.call(request.action());
+        world.ledger.call(request.call().action);
         world.faults.pick(request.call())
     };
     match fault {
@@ -282,7 +301,7 @@ async fn version_2(
 }
 
 /// Carries out a request as far as the fault lets it, and answers as the fault wants.
-async fn strike(sim: Arc<Simulator>, request: wire_v2::Request, fault: Fault) -> Response {
+async fn strike(sim: Arc<Simulator>, request: impl Front, fault: Fault) -> Response {
     if fault.kind == Kind::Late {
         if let Ok(permit) = sim.late.clone().try_acquire_owned() {
             let sim = sim.clone();
@@ -300,13 +319,13 @@ async fn strike(sim: Arc<Simulator>, request: wire_v2::Request, fault: Fault) ->
     let twist = Twist { stale, deal_fails: fault.kind == Kind::DealFails };
     let answer = if fault.carries_out() { sim.answer(&request, twist) } else { Value::Null };
     match fault.kind {
-        Kind::Error => {
+        Kind::Error | Kind::ErrorWithData => {
             let mut world = sim.world();
             let now = world.now();
             let code = fault.code.unwrap_or(ledger::Code::Number(6000));
-            let answer = request.refuse(&mut world, code, fault.bracketed, now);
+            let refusal = request.refuse(&mut world, code, fault.bracketed, now);
             drop(world);
-            sim.respond(answer)
+            sim.respond(if fault.kind == Kind::Error { refusal } else { both(answer, refusal) })
         }
         Kind::Delay => {
             let response = sim.respond(answer);
@@ -322,6 +341,20 @@ async fn strike(sim: Arc<Simulator>, request: wire_v2::Request, fault: Fault) ->
         }
         Kind::Truncated => truncated(answer.to_string()),
         Kind::Oversized => oversized(answer.to_string()),
+    }
+}
+
+/// The fields of an answer, and over them those of a refusal.
+fn both(answer: Value, refusal: Value) -> Value {
+    match (answer, refusal) {
+        (Value::Object(mut answer), Value::Object(refusal)) => {
+            for (name, value) in refusal {
+                let under = answer.remove(&name).unwrap_or_default();
+                answer.insert(name, both(under, value));
+            }
+            answer.into()
+        }
+        (_, refusal) => refusal,
     }
 }
 

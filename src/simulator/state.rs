@@ -4,7 +4,7 @@
 //! version is a front to the same state. What an instance *will* become is written down when the order is accepted,
 //! as changes with times to come: what it is at any time, past or future, is then only looked up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +12,10 @@ use jiff::Timestamp;
 
 use super::catalogue::{self, Region};
 use super::deal::Deal;
-use super::instance::{ByHand, Instance, NewInstance, Status, View};
+use super::instance::{self, ByHand, Instance, NewInstance, Shape, Status, View};
 use super::list::{Query, Shelf};
+use super::order::{self, Ask, Refusal};
 
-/// An order must be a multiple of it (239/5328).
-const STEP_MB: u64 = 1024;
-/// Fen for each 1024 MB added. Any plain rule does: the documents give no price list.
-const FEN_PER_STEP: u64 = 2000;
 const MAX_INSTANCES: usize = 100_000;
 const MAX_DEALS: usize = 100_000;
 /// The number in the example of document 239/5328.
@@ -36,32 +33,11 @@ pub enum WhileInvisible {
     Accept,
 }
 
-/// Why nothing was done.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// No such instance in this account and region; another account's looks just the same.
-    NoInstance,
-    NotAMultiple,
-    /// Outside of the sizes (MB) that are sold for this zone and type; `None` when nothing is.
-    NotSold(Option<(u64, u64)>),
-    /// Not above the present size (MB).
-    NoGrowth(u64),
-    Busy(Status),
-    /// An order before this one was accepted, and doesn't show yet.
-    Locked,
-    NoMoney {
-        price: u64,
-        balance: u64,
-    },
-    /// An answer that says nothing: see [`WhileInvisible::Error`].
-    Unexplained,
-    NoDeal,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub upgrade_time: Duration,
     pub visible_after: Duration,
+    pub maintenance_wait: Duration,
     pub while_invisible: WhileInvisible,
 }
 
@@ -98,6 +74,10 @@ impl Cloud {
         if ![catalogue::CLUSTER, catalogue::STANDALONE].contains(&new.type_id) {
             return Err(format!("{id}: typeId is 1 (cluster) or 2 (standard), not {}", new.type_id));
         }
+        if new.billing_mode > 1 {
+            return Err(format!("{id}: billingMode is 0 (postpaid) or 1 (prepaid), not {}", new.billing_mode));
+        }
+        instance::check_shards(new.type_id, new.shards).map_err(|why| format!("{id}: {why}"))?;
         if self.instances.contains_key(id.as_str()) {
             return Err(format!("{id} is there already"));
         }
@@ -142,43 +122,46 @@ impl Cloud {
         at: Timestamp,
         now: Timestamp,
     ) -> (usize, Vec<View<'_>>) {
-        if let Some(id) = &query.id {
-            let found = self.owned(account, region, id).ok().and_then(|instance| instance.view(at));
-            let found: Vec<_> = found.into_iter().filter(|view| query.matches(view)).collect();
-            return (found.len(), found.into_iter().skip(query.offset).take(query.limit).collect());
+        if !query.ids.is_empty() {
+            let ids: BTreeSet<_> = query.ids.iter().collect();
+            return query.page(ids.into_iter().filter_map(|id| self.owned(account, region, id).ok()?.view(at)));
         }
         let Some(shelf) = self.shelves.get(&(account.into(), region)) else { return (0, Vec::new()) };
         shelf.page(query, at == now, |id| self.instances.get(id)?.view(at))
     }
 
-    /// The fee in fen for growing an instance to `to` MB, or why an order would be refused; takes nothing.
-    ///
-    /// What lasts comes before what passes, so that nobody waits for an instance to run, or tops up a balance, for an
-    /// order that is then refused all the same: the instance (nothing else is known without it), the size by itself,
-    /// the size beside the instance, the instance's state; the money is last since only an order that could be
-    /// carried out has a price to pay.
+    /// The fee in fen for what is asked for, or why an order would be refused; takes nothing.
     pub fn price(
         &self,
         account: &str,
         region: &'static Region,
         id: &str,
-        to: u64,
+        ask: Ask,
         now: Timestamp,
     ) -> Result<u64, Refusal> {
+        self.quote(account, region, id, ask, now).map(|(_, price)| price)
+    }
+
+    /// What lasts comes before what passes, so that nobody waits for an instance to run, or tops up a balance, for an
+    /// order that is then refused all the same: the instance (nothing else is known without it), the size by itself,
+    /// the size beside the instance, the instance's state; the money is last since only an order that could be
+    /// carried out has a price to pay.
+    fn quote(
+        &self,
+        account: &str,
+        region: &'static Region,
+        id: &str,
+        ask: Ask,
+        now: Timestamp,
+    ) -> Result<(Shape, u64), Refusal> {
         let instance = self.owned(account, region, id)?;
-        let View { status, size, .. } = instance.view(now).ok_or(Refusal::NoInstance)?;
-        if !to.is_multiple_of(STEP_MB) {
-            return Err(Refusal::NotAMultiple);
+        let view = instance.view(now).ok_or(Refusal::NoInstance)?;
+        let quote = order::quote(view, ask)?;
+        if view.status != Status::RUNNING {
+            return Err(Refusal::Busy(view.status));
         }
-        let sold = catalogue::find_product(instance.zone_id, instance.type_id).map(|sold| (sold.min, sold.max));
-        if sold.is_none_or(|(min, max)| to < min || to > max) {
-            return Err(Refusal::NotSold(sold));
-        }
-        if to <= size {
-            return Err(Refusal::NoGrowth(size));
-        }
-        if status != Status::RUNNING {
-            return Err(Refusal::Busy(status));
+        if instance.locked {
+            return Err(Refusal::Locked);
         }
         if instance.under_way(now) {
             match self.rules.while_invisible {
@@ -187,7 +170,7 @@ impl Cloud {
                 WhileInvisible::Accept => (),
             }
         }
-        Ok((to - size) * FEN_PER_STEP / STEP_MB)
+        Ok(quote)
     }
 
     /// Takes the fee and starts the upgrade. With `fails` the deal fails in the end, and the instance is as before;
@@ -197,17 +180,18 @@ impl Cloud {
         account: &str,
         region: &'static Region,
         id: &str,
-        to: u64,
+        ask: Ask,
         fails: bool,
         now: Timestamp,
     ) -> Result<&Deal, Refusal> {
-        let price = self.price(account, region, id, to, now)?;
+        let (to, price) = self.quote(account, region, id, ask, now)?;
         if let Some(balance) = self.balances.get_mut(account) {
             *balance = balance.checked_sub(price).ok_or(Refusal::NoMoney { price, balance: *balance })?;
         }
         let instance = self.instances.get_mut(id).ok_or(Refusal::NoInstance)?;
-        let from = instance.view(now).map_or(0, |view| view.size);
-        let lock_at = now + self.rules.visible_after;
+        let from = instance.view(now).ok_or(Refusal::NoInstance)?.shape;
+        let waits = matches!(ask, Ask::Parts { in_window: true, .. });
+        let lock_at = now + if waits { self.rules.maintenance_wait } else { self.rules.visible_after };
         let done_at = lock_at + self.rules.upgrade_time;
         instance.upgrade(now, lock_at, done_at, if fails { from } else { to });
         let number = self.next_deal;
@@ -221,8 +205,8 @@ impl Cloud {
             account: instance.account.clone(),
             redis_id: instance.redis_id.clone(),
             zone_id: instance.zone_id,
-            from,
-            to,
+            from: from.size,
+            to: to.size,
             price,
             at: now,
             lock_at,
@@ -237,14 +221,19 @@ impl Cloud {
         self.deals.get(&id).filter(|deal| *deal.account == *account).ok_or(Refusal::NoDeal)
     }
 
+    pub fn deal_by_name(&self, account: &str, name: &str) -> Result<&Deal, Refusal> {
+        // A date, and the number of the deal.
+        let id = name.get(8..).and_then(|id| id.parse().ok()).ok_or(Refusal::NoDeal)?;
+        self.deal(account, id).ok().filter(|deal| deal.name == name).ok_or(Refusal::NoDeal)
+    }
+
     pub fn deals(&self) -> impl Iterator<Item = &Deal> {
         self.deals.values()
     }
 
-    pub fn change_by_hand(&mut self, id: &str, hand: &ByHand, now: Timestamp) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.change_by_hand(hand, now);
-        }
+    /// Does nothing where there is no such instance. The error says, for a person, what can't be.
+    pub fn change_by_hand(&mut self, id: &str, hand: &ByHand, now: Timestamp) -> Result<(), String> {
+        self.instances.get_mut(id).map_or(Ok(()), |instance| instance.change_by_hand(hand, now))
     }
 
     /// Sets a deal's status by hand. One that says that the deal failed (5 to 11) ends its upgrade, when that is

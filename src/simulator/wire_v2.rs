@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 
+use super::World;
 use super::auth_v2::{Denied, Signed};
-use super::catalogue::{self, PRODUCTS, Region};
-use super::deal::{Deal, DealStatus};
+use super::catalogue::{self, PRODUCTS};
+use super::deal::Deal;
 use super::faults::Call;
-use super::instance::{Status, View};
-use super::ledger::{Code, Refused};
+use super::front::{Front, Scene, Twist, local_time, note_refusal};
+use super::instance::View;
+use super::ledger::Code;
 use super::list::{OrderBy, Query};
-use super::state::Refusal;
-use super::{Twist, World};
+use super::order::{Ask, Refusal};
 
 pub(super) const PATH: &str = "/v2/index.php";
 
@@ -40,15 +40,6 @@ pub(super) struct Request {
     parameters: HashMap<String, String>,
     /// Why it can't even be read.
     malformed: Option<String>,
-}
-
-/// Where an action is carried out.
-struct Scene<'a> {
-    world: &'a mut World,
-    account: &'a str,
-    region: &'static Region,
-    twist: Twist,
-    now: Timestamp,
 }
 
 #[derive(Debug)]
@@ -105,15 +96,20 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoInstance => failure(10701, "the instance doesn't exist"),
-            Refusal::NotAMultiple => failure(10703, "memSize must be a multiple of 1024"),
+            Refusal::NotAMultiple(step) => failure(10703, format!("memSize must be a multiple of {step}")),
             Refusal::NotSold(Some((min, max))) => failure(11063, format!("memSize must be from {min} to {max}")),
             Refusal::NotSold(None) => failure(11063, "no size is sold in this zone for this type"),
             Refusal::NoGrowth(size) => failure(11057, format!("memSize must be greater than {size}")),
-            Refusal::Busy(status) => failure(10702, format!("the instance is {}", status_desc(status))),
+            Refusal::SoldOut => failure(5200, "sold out"),
+            Refusal::Busy(status) => failure(10702, format!("the instance is {}", status.description())),
             Refusal::Locked => failure(10702, "the instance is locked by another task"),
             Refusal::NoMoney { price, balance } => failure(100207, format!("{price} fen to pay, {balance} there")),
             Refusal::Unexplained => failure(6000, "unknown error"),
             Refusal::NoDeal => failure(11059, "no such deal"),
+            // Of what this version can't ask for.
+            Refusal::NoShards | Refusal::Changes(_) | Refusal::NoSuchSpec | Refusal::InUse(_) => {
+                failure(4000, "not in this version")
+            }
         }
     }
 }
@@ -135,22 +131,10 @@ impl Request {
         self.parameters.get(name).map(String::as_str)
     }
 
-    pub fn call(&self) -> Call<'_> {
-        Call { action: self.action(), redis_id: self.get("redisId"), region: self.get("Region") }
-    }
-
     /// Its Action, when that is one of ours: what it is counted under.
-    pub fn action(&self) -> &'static str {
+    fn action(&self) -> &'static str {
         let name = self.get("Action").unwrap_or_default();
         ACTIONS.iter().find(|(action, _)| *action == name).map_or("unknown", |(action, _)| action)
-    }
-
-    /// Checks it, carries it out, and says what is answered.
-    pub fn carry_out(&self, world: &mut World, twist: Twist, now: Timestamp) -> Value {
-        self.attempt(world, twist, now).unwrap_or_else(|failure| {
-            self.note_refusal(world, Code::Number(failure.code), now);
-            self.error(Code::Number(failure.code), &failure.name, &failure.message)
-        })
     }
 
     fn attempt(&self, world: &mut World, twist: Twist, now: Timestamp) -> Result<Value, Failure> {
@@ -164,26 +148,6 @@ impl Request {
         let region = catalogue::find_region(region).ok_or(failure(4000, "unknown Region"))?;
         let (_, run) = ACTIONS.iter().find(|(name, _)| *name == action).ok_or(failure(4000, "unknown Action"))?;
         run(self, &mut Scene { world, account: &account, region, twist, now })
-    }
-
-    /// The answer to one that is refused with this code, by a fault.
-    pub fn refuse(&self, world: &mut World, code: Code, bracketed: bool, now: Timestamp) -> Value {
-        self.note_refusal(world, code.clone(), now);
-        let name = match &code {
-            Code::Number(number) => code_name(*number),
-            Code::Name(name) => name,
-        };
-        match &code {
-            Code::Number(number) if bracketed => {
-                self.error(Code::Number(5100), code_name(5100), &format!("({number}){name}"))
-            }
-            _ => self.error(code.clone(), name, "injected by a fault"),
-        }
-    }
-
-    fn note_refusal(&self, world: &mut World, code: Code, at: Timestamp) {
-        let redis_id = self.get("redisId").map(|id| id.chars().take(64).collect());
-        world.ledger.refuse(Refused { action: self.action().to_owned(), redis_id, code, at });
     }
 
     fn error(&self, code: Code, name: &str, message: &str) -> Value {
@@ -220,6 +184,33 @@ impl Request {
     }
 }
 
+impl Front for Request {
+    fn call(&self) -> Call<'_> {
+        Call { action: self.action(), redis_id: self.get("redisId"), region: self.get("Region") }
+    }
+
+    fn carry_out(&self, world: &mut World, twist: Twist, now: Timestamp) -> Value {
+        self.attempt(world, twist, now).unwrap_or_else(|failure| {
+            note_refusal(world, self.call(), Code::Number(failure.code), now);
+            self.error(Code::Number(failure.code), &failure.name, &failure.message)
+        })
+    }
+
+    fn refuse(&self, world: &mut World, code: Code, bracketed: bool, now: Timestamp) -> Value {
+        note_refusal(world, self.call(), code.clone(), now);
+        let name = match &code {
+            Code::Number(number) => code_name(*number),
+            Code::Name(name) => name,
+        };
+        match &code {
+            Code::Number(number) if bracketed => {
+                self.error(Code::Number(5100), code_name(5100), &format!("({number}){name}"))
+            }
+            _ => self.error(code.clone(), name, "injected by a fault"),
+        }
+    }
+}
+
 /// 260/1384
 fn describe_redis(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Failure> {
     let invalid = |what: &str| failure(11201, what);
@@ -239,7 +230,7 @@ fn describe_redis(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Fai
         return Err(invalid("limit is from 1 to 100"));
     }
     let query = Query {
-        id: request.get("redisId").map(str::to_owned),
+        ids: request.get("redisId").map(str::to_owned).into_iter().collect(),
         name: request.get("redisName").map(str::to_owned),
         projects: request.list("projectIds", 11201)?,
         vpcs: request.list("vpcIds", 11201)?,
@@ -255,7 +246,8 @@ fn describe_redis(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Fai
     Ok(json!({"code": 0, "message": "", "codeDesc": "Success", "totalCount": total, "data": {"redisSet": page}}))
 }
 
-fn instance_row(View { instance, status, size }: View<'_>) -> Value {
+fn instance_row(view: View<'_>) -> Value {
+    let View { instance, status, shape } = view;
     json!({
         "redisId": &*instance.redis_id,
         "redisName": instance.name,
@@ -265,31 +257,16 @@ fn instance_row(View { instance, status, size }: View<'_>) -> Value {
         "vpcId": instance.vpc_id,
         "subnetId": instance.subnet_id,
         "status": status.0,
-        "statusDesc": status_desc(status),
-        "size": size,
-        "sizeUsed": size / 8,
+        "statusDesc": status.description(),
+        "size": shape.size,
+        "sizeUsed": view.used(),
         "typeId": instance.type_id,
         "wanIp": "10.0.0.1",
         "port": 6379,
         "createtime": local_time(instance.created),
-        "deadlineTime": local_time(instance.created + jiff::SignedDuration::from_hours(365 * 24)),
+        "deadlineTime": local_time(instance.deadline()),
         "autoRenewFlag": 0,
     })
-}
-
-fn status_desc(status: Status) -> &'static str {
-    match status {
-        Status::INITIALIZING => "to be initialised",
-        Status::IN_PROCESS => "in process",
-        Status::RUNNING => "running",
-        Status::ISOLATED => "isolated",
-        _ => "unknown",
-    }
-}
-
-/// The cloud's times are local ones of China, without saying so.
-fn local_time(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// 260/4974
@@ -300,7 +277,7 @@ fn describe_redis_product(request: &Request, _: &mut Scene<'_>) -> Result<Value,
         return Err(failure(11201, "typeId is 1, 2, or 0 for both"));
     }
     let mut data: BTreeMap<u32, Value> = BTreeMap::new();
-    for product in &PRODUCTS {
+    for product in PRODUCTS.iter().filter(|product| !product.sold_out) {
         let wanted = zones.is_empty() || zones.contains(&product.zone_id);
         if wanted && (type_id == 0 || type_id == product.type_id) {
             let row = json!({"zoneId": product.zone_id, "name": product.zone_name, "types": {}});
@@ -344,27 +321,17 @@ fn deal_row(deal: &Deal, now: Timestamp) -> Value {
         "creater": &*deal.account,
         "creatTime": local_time(deal.at),
         "endTime": deal.ended(now).map(local_time).unwrap_or_default(),
-        "status": deal_status(deal.status(now)),
+        "status": deal.status(now).number(),
         "description": "",
         "price": deal.price,
         "goodsDetail": {"oldMemSize": deal.from, "newMemsize": deal.to, "redisIds": [&*deal.redis_id]},
     })
 }
 
-fn deal_status(status: DealStatus) -> i32 {
-    match status {
-        DealStatus::Paid => 2,
-        DealStatus::Delivering => 3,
-        DealStatus::Delivered => 4,
-        DealStatus::Failed => 5,
-        DealStatus::Set(number) => number,
-    }
-}
-
 /// 260/5327
 fn upgrade_redis_inquiry_price(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Failure> {
     let (id, size): (String, u64) = (request.require("redisId")?, request.require("memSize")?);
-    let price = scene.world.cloud.price(scene.account, scene.region, &id, size, scene.now)?;
+    let price = scene.world.cloud.price(scene.account, scene.region, &id, Ask::Whole(size), scene.now)?;
     Ok(json!({"code": 0, "message": "", "codeDesc": "Success", "data": {"price": price}}))
 }
 
@@ -372,7 +339,7 @@ fn upgrade_redis_inquiry_price(request: &Request, scene: &mut Scene<'_>) -> Resu
 fn upgrade_redis(request: &Request, scene: &mut Scene<'_>) -> Result<Value, Failure> {
     let (id, size): (String, u64) = (request.require("redisId")?, request.require("memSize")?);
     let Scene { account, region, twist, now, .. } = *scene;
-    let deal = scene.world.cloud.order(account, region, &id, size, twist.deal_fails, now)?;
+    let deal = scene.world.cloud.order(account, region, &id, Ask::Whole(size), twist.deal_fails, now)?;
     Ok(json!({"code": "0", "message": "", "codeDesc": "Success", "data": {"dealId": deal.id.to_string()}}))
 }
 

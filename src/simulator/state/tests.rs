@@ -15,8 +15,8 @@ fn gz() -> &'static Region {
 
 /// Orders show after 10 s and then take 60 s.
 fn cloud(while_invisible: WhileInvisible) -> Cloud {
-    let rules =
-        Rules { upgrade_time: Duration::from_secs(60), visible_after: Duration::from_secs(10), while_invisible };
+    let [upgrade_time, visible_after, maintenance_wait] = [60, 10, 3600].map(Duration::from_secs);
+    let rules = Rules { upgrade_time, visible_after, maintenance_wait, while_invisible };
     let mut cloud = Cloud::new(rules);
     cloud.create(named("a"), ME, at(-1000)).unwrap();
     cloud
@@ -27,16 +27,16 @@ fn named(id: &str) -> NewInstance {
 }
 
 fn order(cloud: &mut Cloud, to: u64, seconds: i64) -> Result<u64, Refusal> {
-    cloud.order(ME, gz(), "a", to, false, at(seconds)).map(|deal| deal.id)
+    cloud.order(ME, gz(), "a", Ask::Whole(to), false, at(seconds)).map(|deal| deal.id)
 }
 
 fn shows(cloud: &Cloud, seconds: i64) -> (i32, u64) {
     let view = cloud.instance("a").unwrap().view(at(seconds)).unwrap();
-    (view.status.0, view.size)
+    (view.status.0, view.shape.size)
 }
 
 fn by_hand(cloud: &mut Cloud, hand: &str, seconds: i64) {
-    cloud.change_by_hand("a", &serde_json::from_str(hand).unwrap(), at(seconds));
+    cloud.change_by_hand("a", &serde_json::from_str(hand).unwrap(), at(seconds)).unwrap();
 }
 
 fn ids(cloud: &Cloud, query: Query) -> (usize, Vec<String>) {
@@ -69,16 +69,16 @@ fn refusals_come_in_a_fixed_order() {
     let mut cloud = cloud(WhileInvisible::Refuse);
     cloud.set_balance(ME, Some(0));
     by_hand(&mut cloud, r#"{"memSize": 4096, "status": -2}"#, 0);
-    let price = |cloud: &Cloud, id: &str, to| cloud.price(ME, gz(), id, to, at(0)).unwrap_err();
+    let price = |cloud: &Cloud, id: &str, to| cloud.price(ME, gz(), id, Ask::Whole(to), at(0)).unwrap_err();
     assert_eq!(price(&cloud, "b", 1), Refusal::NoInstance);
-    assert_eq!(price(&cloud, "a", 1), Refusal::NotAMultiple);
+    assert_eq!(price(&cloud, "a", 1), Refusal::NotAMultiple(1024));
     assert_eq!(price(&cloud, "a", 0), Refusal::NotSold(Some((1024, 512_000))));
     assert_eq!(price(&cloud, "a", 512_000 + 1024), Refusal::NotSold(Some((1024, 512_000))));
     assert_eq!(price(&cloud, "a", 4096), Refusal::NoGrowth(4096));
     assert_eq!(price(&cloud, "a", 5120), Refusal::Busy(Status::ISOLATED));
     by_hand(&mut cloud, r#"{"status": 2}"#, 0);
     assert_eq!(order(&mut cloud, 5120, 0), Err(Refusal::NoMoney { price: 2000, balance: 0 }));
-    assert_eq!(cloud.price(ME, gz(), "a", 5120, at(0)), Ok(2000), "an inquiry doesn't look at the balance");
+    assert_eq!(cloud.price(ME, gz(), "a", Ask::Whole(5120), at(0)), Ok(2000), "an inquiry doesn't look at the balance");
 }
 
 #[test]
@@ -86,17 +86,17 @@ fn limits_are_those_of_the_zone_and_type() {
     let mut cloud = cloud(WhileInvisible::Refuse);
     cloud.create(NewInstance { zone_id: 300001, ..named("b") }, ME, at(0)).unwrap();
     cloud.create(NewInstance { zone_id: 300001, type_id: 1, ..named("c") }, ME, at(0)).unwrap();
-    assert_eq!(cloud.price(ME, gz(), "b", 40_960, at(0)), Ok(78_000));
-    assert_eq!(cloud.price(ME, gz(), "b", 41_984, at(0)), Err(Refusal::NotSold(Some((1024, 40_960)))));
-    assert_eq!(cloud.price(ME, gz(), "c", 2048, at(0)), Err(Refusal::NotSold(None)));
+    assert_eq!(cloud.price(ME, gz(), "b", Ask::Whole(40_960), at(0)), Ok(78_000));
+    assert_eq!(cloud.price(ME, gz(), "b", Ask::Whole(41_984), at(0)), Err(Refusal::NotSold(Some((1024, 40_960)))));
+    assert_eq!(cloud.price(ME, gz(), "c", Ask::Whole(2048), at(0)), Err(Refusal::NotSold(None)));
 }
 
 #[test]
 fn an_instance_of_another_account_or_region_is_not_there() {
     let mut cloud = cloud(WhileInvisible::Refuse);
     let shanghai = catalogue::find_region("ap-shanghai").unwrap();
-    assert_eq!(cloud.price("you", gz(), "a", 2048, at(0)), Err(Refusal::NoInstance));
-    assert_eq!(cloud.price(ME, shanghai, "a", 2048, at(0)), Err(Refusal::NoInstance));
+    assert_eq!(cloud.price("you", gz(), "a", Ask::Whole(2048), at(0)), Err(Refusal::NoInstance));
+    assert_eq!(cloud.price(ME, shanghai, "a", Ask::Whole(2048), at(0)), Err(Refusal::NoInstance));
     let deal = order(&mut cloud, 2048, 0).unwrap();
     assert!(cloud.deal(ME, deal).is_ok());
     assert_eq!(cloud.deal("you", deal).unwrap_err(), Refusal::NoDeal);
@@ -143,7 +143,7 @@ fn a_second_order_that_is_accepted_is_paid_and_its_size_is_absolute() {
 #[test]
 fn an_order_whose_deal_fails_is_paid_and_changes_nothing() {
     let mut cloud = cloud(WhileInvisible::Refuse);
-    let deal = cloud.order(ME, gz(), "a", 2048, true, at(0)).unwrap().id;
+    let deal = cloud.order(ME, gz(), "a", Ask::Whole(2048), true, at(0)).unwrap().id;
     assert_eq!([10, 69, 70].map(|second| shows(&cloud, second)), [(1, 1024), (1, 1024), (2, 1024)]);
     assert_eq!(cloud.deals[&deal].status(at(69)), DealStatus::Delivering);
     assert_eq!(cloud.deals[&deal].status(at(70)), DealStatus::Failed);
@@ -185,7 +185,7 @@ fn what_was_is_still_known() {
     let query = Query { limit: 100, ..Query::default() };
     let list = |at_: i64, now| {
         let (total, page) = cloud.list(ME, gz(), &query, at(at_), at(now));
-        (total, page.iter().map(|view| (view.status.0, view.size)).collect::<Vec<_>>())
+        (total, page.iter().map(|view| (view.status.0, view.shape.size)).collect::<Vec<_>>())
     };
     assert_eq!(list(100, 100), (2, vec![(2, 2048), (2, 1024)]));
     assert_eq!(list(60, 100), (2, vec![(1, 1024), (2, 1024)]));
@@ -232,14 +232,14 @@ fn filters_choose() {
     cloud.create(b, ME, at(-10)).unwrap();
     let base = || Query { limit: 100, ..Query::default() };
     for query in [
-        Query { id: Some("b".into()), ..base() },
+        Query { ids: vec!["b".into()], ..base() },
         Query { name: Some("cache".into()), ..base() },
         Query { projects: vec![1, 7], ..base() },
         Query { subnets: vec![5], ..base() },
     ] {
         assert_eq!(ids(&cloud, query), (1, vec!["b".into()]));
     }
-    assert_eq!(ids(&cloud, Query { id: Some("no".into()), ..base() }), (0, vec![]));
+    assert_eq!(ids(&cloud, Query { ids: vec!["no".into()], ..base() }), (0, vec![]));
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn an_instance_in_a_vpc_is_missing_from_a_list_that_does_not_ask_for_it() {
     let base = || Query { limit: 100, ..Query::default() };
     assert_eq!(ids(&cloud, base()), (1, vec!["a".into()]));
     assert_eq!(ids(&cloud, Query { vpcs: vec![7], ..base() }), (1, vec!["b".into()]));
-    assert_eq!(ids(&cloud, Query { id: Some("b".into()), ..base() }), (1, vec!["b".into()]));
+    assert_eq!(ids(&cloud, Query { ids: vec!["b".into()], ..base() }), (1, vec!["b".into()]));
 }
 
 #[test]
