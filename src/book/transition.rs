@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{Failure, Phase, RedisUpgradeStatus},
-    cloud::Accepted,
+    cloud::{Accepted, codes},
 };
 
 /// What is learnt of an order.
@@ -46,9 +46,8 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
             _ => None,
         },
         Outcome::Refused { error, at } => (phase == Phase::Written).then(|| {
-            let code = error.cloud_code.as_deref().unwrap_or_default();
-            let evidence =
-                format!("The cloud refused the order at {at}: {code} {}: {}", error.code_desc, error.message);
+            let code = codes::told(error.cloud_code.as_deref(), &error.code_desc);
+            let evidence = format!("The cloud refused the order at {at}: {code}: {}", error.message);
             settle(status, Phase::Refused, *at, evidence, Some(error.clone()))
         }),
         Outcome::NeverSent { error, at } => (phase == Phase::Written).then(|| {

@@ -57,6 +57,15 @@ pub(super) fn mirrored(name: &str) -> Option<i64> {
     of_name(name).1
 }
 
+/// Code and name in a sentence: `11057 ReduceCapacityNotAllowed`; a code of 3.0 has its name in it.
+pub fn told(cloud_code: Option<&str>, code_desc: &str) -> String {
+    match cloud_code {
+        Some(code) if code.ends_with(code_desc) => code.to_owned(),
+        Some(code) => format!("{code} {code_desc}"),
+        None => code_desc.to_owned(),
+    }
+}
+
 /// The error's code as the label of a metric: a documented number, or the name's family. `other` for any else, so that a hostile cloud can't
 /// make series without end.
 pub fn label(code: Option<i64>, cloud_code: Option<&str>) -> String {
@@ -258,6 +267,27 @@ mod tests {
             "",
         ] {
             assert!(!meaning(None, Some(unknown)).is_plain_refusal(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn code_and_name_are_told_once() {
+        assert_eq!(told(Some("11057"), "ReduceCapacityNotAllowed"), "11057 ReduceCapacityNotAllowed");
+        assert_eq!(told(Some("FailedOperation.Unknown"), "Unknown"), "FailedOperation.Unknown");
+        assert_eq!(told(None, "Timeout"), "Timeout");
+    }
+
+    #[test]
+    fn labels_are_of_a_bounded_set() {
+        for (code, cloud_code, expected) in [
+            (Some(11057), "11057", "11057"),
+            (Some(11057), "InvalidParameterValue.ReduceCapacityNotAllowed", "11057"),
+            (Some(4711), "4711", "other"),
+            (None, "AuthFailure.TokenFailure", "AuthFailure"),
+            (None, "FailedOperation.Whatever", "FailedOperation"),
+            (None, "Whatever.Else", "other"),
+        ] {
+            assert_eq!(label(code, Some(cloud_code)), expected);
         }
     }
 

@@ -215,7 +215,7 @@ pub enum ErrorKind {
 
 /// A call that failed. Its texts are one line, bounded, and free of secrets, signatures, request ids and URLs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{}{code_desc}: {message}", cloud_code.as_ref().map(|code| format!("{code} ")).unwrap_or_default())]
+#[error("{}: {message}", codes::told(cloud_code.as_deref(), code_desc))]
 pub struct CloudError {
     pub kind: ErrorKind,
     /// Number of the version-2 table (239/1757, 239/1758), or the one that a name of 3.0 mirrors; of a code in brackets at the head of the

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::{Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, ordering, size_is_there};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
-    cloud::{Accepted, DealState, InstanceState},
+    cloud::{Accepted, DealState, InstanceState, codes},
 };
 
 /// An order whose answer is this late is worth a word.
@@ -59,8 +59,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
     let error = entry.outcome().error;
     let cause = error.as_ref().map_or("no answer was recorded".to_owned(), |error| {
-        let code = error.cloud_code.as_deref().map(|code| format!("{code} ")).unwrap_or_default();
-        format!("{code}{}: {}", error.code_desc, error.message)
+        format!("{}: {}", codes::told(error.cloud_code.as_deref(), &error.code_desc), error.message)
     });
     let message = format!(
         "It isn't known whether the cloud took the order {} of {} MB ({cause}). Nothing else is ordered until a look after {dead_after} settles it.",
