@@ -193,14 +193,16 @@ mod tests {
     #[test]
     fn counted_instances_come_before_those_of_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let yaml =
-            "- {redisId: crs-x, memSize: 2048, status: -2, region: ap-shanghai, account: a, zoneId: 300001, typeId: 2}";
+        let yaml = "- {redisId: crs-x, memSize: 2048, status: -2, region: ap-shanghai, account: a, zoneId: 300001, \
+                    typeId: 1, shards: 2, replicas: 0, billingMode: 0, locked: true}";
         std::fs::write(&file, yaml).unwrap();
         let path = file.path().to_str().unwrap();
         let instances = parse(&["--count", "2", "--instances", path]).unwrap().instances;
         let ids: Vec<_> = instances.iter().map(|instance| (instance.redis_id.as_str(), instance.mem_size)).collect();
         assert_eq!(ids, [("crs-00000001", 1024), ("crs-00000002", 1024), ("crs-x", 2048)]);
         assert_eq!((instances[2].status, instances[2].region.as_str()), (-2, "ap-shanghai"));
+        let NewInstance { shards, replicas, billing_mode, locked, .. } = instances[2];
+        assert_eq!((shards, replicas, billing_mode, locked), (2, 0, 0, true));
         std::fs::write(&file, "- {redisId: crs-x, memsize: 2048}").unwrap();
         assert!(parse(&["--instances", path]).unwrap_err().contains("memsize"), "a misspelt field is named");
     }
@@ -208,6 +210,7 @@ mod tests {
     #[test]
     fn durations_have_units_and_only_loopback_is_taken() {
         assert_eq!(parse(&["--upgrade-time", "500ms"]).unwrap().upgrade_time, Duration::from_millis(500));
+        assert_eq!(parse(&["--maintenance-wait", "3h"]).unwrap().maintenance_wait, Duration::from_secs(3 * 3600));
         assert!(parse(&["--upgrade-time", "5"]).is_err());
         assert!(parse(&["--listen", "0.0.0.0:80"]).is_err());
         assert!(parse(&["--listen", "[::1]:80"]).is_ok());

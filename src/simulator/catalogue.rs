@@ -40,48 +40,39 @@ pub(super) const DEFAULT_ZONE: u32 = 100002;
 pub(super) const CLUSTER: u8 = 1;
 pub(super) const STANDALONE: u8 = 2;
 
+#[derive(Debug)]
+pub(super) struct Zone {
+    /// In its long form.
+    pub region: &'static str,
+    pub id: u32,
+    /// The id that it has in 3.0.
+    pub code: &'static str,
+    pub name: &'static str,
+}
+
+static GUANGZHOU_2: Zone =
+    Zone { region: "ap-guangzhou", id: DEFAULT_ZONE, code: "ap-guangzhou-2", name: "Guangzhou Zone 2" };
+static GUANGZHOU_3: Zone =
+    Zone { region: "ap-guangzhou", id: 100003, code: "ap-guangzhou-3", name: "Guangzhou Zone 3" };
+static HONG_KONG_1: Zone = Zone { region: "ap-hongkong", id: 300001, code: "ap-hongkong-1", name: "Hong Kong Zone 1" };
+
 /// The sizes (MB of the whole instance) that are sold in a zone for a type: every multiple of 1024 for each shard.
 #[derive(Debug)]
 pub(super) struct Product {
-    pub region: &'static str,
-    pub zone_id: u32,
-    /// As 3.0 writes it.
-    pub zone: &'static str,
-    pub zone_name: &'static str,
+    pub zone: &'static Zone,
     pub type_id: u8,
     pub min: u64,
     pub max: u64,
     pub sold_out: bool,
 }
 
-const GUANGZHOU_2: Product = Product {
-    region: "ap-guangzhou",
-    zone_id: 100002,
-    zone: "ap-guangzhou-2",
-    zone_name: "Guangzhou Zone 2",
-    type_id: STANDALONE,
-    min: 1024,
-    max: 512_000,
-    sold_out: false,
-};
-const GUANGZHOU_3: Product =
-    Product { zone_id: 100003, zone: "ap-guangzhou-3", zone_name: "Guangzhou Zone 3", ..GUANGZHOU_2 };
-const HONG_KONG_1: Product = Product {
-    region: "ap-hongkong",
-    zone_id: 300001,
-    zone: "ap-hongkong-1",
-    zone_name: "Hong Kong Zone 1",
-    max: 40_960,
-    ..GUANGZHOU_2
-};
-
 /// The example of document 260/4974, and one that is sold out. A type that a zone doesn't sell has no row. By region
 /// and zone.
 pub(super) static PRODUCTS: [Product; 4] = [
-    Product { type_id: CLUSTER, max: 204_800, ..GUANGZHOU_2 },
-    GUANGZHOU_2,
-    Product { type_id: CLUSTER, max: 204_800, sold_out: true, ..GUANGZHOU_3 },
-    HONG_KONG_1,
+    Product { zone: &GUANGZHOU_2, type_id: CLUSTER, min: 1024, max: 204_800, sold_out: false },
+    Product { zone: &GUANGZHOU_2, type_id: STANDALONE, min: 1024, max: 512_000, sold_out: false },
+    Product { zone: &GUANGZHOU_3, type_id: CLUSTER, min: 1024, max: 204_800, sold_out: true },
+    Product { zone: &HONG_KONG_1, type_id: STANDALONE, min: 1024, max: 40_960, sold_out: false },
 ];
 
 /// How many shards and replicas 3.0 sells; a standard instance has one shard.
@@ -99,5 +90,5 @@ pub(super) fn shards_of(type_id: u8) -> &'static [u32] {
 }
 
 pub(super) fn find_product(zone_id: u32, type_id: u8) -> Option<&'static Product> {
-    PRODUCTS.iter().find(|product| product.zone_id == zone_id && product.type_id == type_id)
+    PRODUCTS.iter().find(|product| product.zone.id == zone_id && product.type_id == type_id)
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::catalogue::{self, Region};
 use super::deal::Deal;
-use super::instance::{self, ByHand, Instance, NewInstance, Shape, Status, View};
+use super::instance::{self, ByHand, Instance, NewInstance, Status, View};
 use super::list::{Query, Shelf};
 use super::order::{self, Ask, Refusal};
 
@@ -131,6 +131,11 @@ impl Cloud {
     }
 
     /// The fee in fen for what is asked for, or why an order would be refused; takes nothing.
+    ///
+    /// What lasts comes before what passes, so that nobody waits for an instance to run, or tops up a balance, for an
+    /// order that is then refused all the same: the instance (nothing else is known without it), the size by itself,
+    /// the size beside the instance, the instance's state; the money is last since only an order that could be
+    /// carried out has a price to pay.
     pub fn price(
         &self,
         account: &str,
@@ -139,24 +144,9 @@ impl Cloud {
         ask: Ask,
         now: Timestamp,
     ) -> Result<u64, Refusal> {
-        self.quote(account, region, id, ask, now).map(|(_, price)| price)
-    }
-
-    /// What lasts comes before what passes, so that nobody waits for an instance to run, or tops up a balance, for an
-    /// order that is then refused all the same: the instance (nothing else is known without it), the size by itself,
-    /// the size beside the instance, the instance's state; the money is last since only an order that could be
-    /// carried out has a price to pay.
-    fn quote(
-        &self,
-        account: &str,
-        region: &'static Region,
-        id: &str,
-        ask: Ask,
-        now: Timestamp,
-    ) -> Result<(Shape, u64), Refusal> {
         let instance = self.owned(account, region, id)?;
         let view = instance.view(now).ok_or(Refusal::NoInstance)?;
-        let quote = order::quote(view, ask)?;
+        let (_, price) = order::quote(view, ask)?;
         if view.status != Status::RUNNING {
             return Err(Refusal::Busy(view.status));
         }
@@ -170,7 +160,7 @@ impl Cloud {
                 WhileInvisible::Accept => (),
             }
         }
-        Ok(quote)
+        Ok(price)
     }
 
     /// Takes the fee and starts the upgrade. With `fails` the deal fails in the end, and the instance is as before;
@@ -184,12 +174,13 @@ impl Cloud {
         fails: bool,
         now: Timestamp,
     ) -> Result<&Deal, Refusal> {
-        let (to, price) = self.quote(account, region, id, ask, now)?;
+        let price = self.price(account, region, id, ask, now)?;
+        let instance = self.instances.get_mut(id).ok_or(Refusal::NoInstance)?;
+        let view = instance.view(now).ok_or(Refusal::NoInstance)?;
+        let (from, (to, _)) = (view.shape, order::quote(view, ask)?);
         if let Some(balance) = self.balances.get_mut(account) {
             *balance = balance.checked_sub(price).ok_or(Refusal::NoMoney { price, balance: *balance })?;
         }
-        let instance = self.instances.get_mut(id).ok_or(Refusal::NoInstance)?;
-        let from = instance.view(now).ok_or(Refusal::NoInstance)?.shape;
         let waits = matches!(ask, Ask::Parts { in_window: true, .. });
         let lock_at = now + if waits { self.rules.maintenance_wait } else { self.rules.visible_after };
         let done_at = lock_at + self.rules.upgrade_time;

@@ -89,6 +89,33 @@ impl Server {
         body(&self.call_raw(method, action, more).await).1
     }
 
+    /// By 3.0; what is in `Response`.
+    async fn call_v3(&self, action: &str, parameters: Value) -> Value {
+        let (status, mut answer) = body(&self.call_v3_raw(action, parameters).await);
+        assert_eq!(status, 200);
+        answer["Response"].take()
+    }
+
+    async fn call_v3_raw(&self, action: &str, parameters: Value) -> String {
+        let (text, timestamp) = (parameters.to_string(), Timestamp::now().as_second().to_string());
+        let pairs = [
+            ("host", self.address.to_string()),
+            ("content-type", "application/json".to_owned()),
+            ("x-tc-action", action.to_owned()),
+            ("x-tc-version", "2018-04-12".to_owned()),
+            ("x-tc-region", "ap-guangzhou".to_owned()),
+            ("x-tc-timestamp", timestamp),
+        ];
+        let headers: HeaderMap =
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let signed = auth_v3::Signed { service: "redis", headers: &headers, body: text.as_bytes() };
+        let names = "content-type;host;x-tc-action";
+        let authorization = auth_v3::tests::authorize("AKIDSIMULATOR", "simulated-secret-key", names, &signed);
+        let head: String = pairs[1..].iter().map(|(name, value)| format!("\r\n{name}: {value}")).collect();
+        let head = format!("POST / HTTP/1.1{head}\r\nAuthorization: {}", authorization.to_str().unwrap());
+        String::from_utf8(self.send(&head, &text).await).unwrap()
+    }
+
     async fn order(&self) -> String {
         self.call_raw("POST", "UpgradeRedis", &[("redisId", "a"), ("memSize", "2048")]).await
     }
@@ -126,6 +153,8 @@ async fn get_and_post_are_understood() {
         let answer = server.call(method, "DescribeRedis", &[("redisId", "a"), ("unknown", "ü &=+%")]).await;
         assert_eq!((&answer["code"], &answer["totalCount"]), (&json!(0), &json!(1)), "{method}");
     }
+    let answer = server.call_v3("DescribeInstances", json!({"InstanceId": "a", "Unknown": "ü"})).await;
+    assert_eq!(answer["TotalCount"], 1);
     let wrong_type = server.send("POST /v2/index.php HTTP/1.1\r\nContent-Type: application/json", "{}").await;
     assert_eq!(body(&String::from_utf8(wrong_type).unwrap()).1["code"], 4000);
     let query = "POST /v2/index.php?Action=x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded";
@@ -201,6 +230,87 @@ async fn a_stale_answer_shows_what_was() {
 }
 
 #[tokio::test]
+async fn an_order_by_one_version_shows_in_the_other() {
+    let server = start().await;
+    server.order().await;
+    let deal = server.call_v3("DescribeInstanceDealDetail", json!({"DealIds": ["432587"]})).await;
+    assert_eq!(deal["DealDetails"][0]["InstanceIds"], json!(["a"]));
+    let row = server.call_v3("DescribeInstances", json!({"InstanceId": "a"})).await;
+    assert_eq!(row["InstanceSet"][0]["Status"], 1);
+    let refused = server.call_v3("UpgradeInstance", json!({"InstanceId": "a", "MemSize": 4096})).await;
+    assert_eq!(refused["Error"]["Code"], "ResourceUnavailable.InstanceStatusAbnormal");
+
+    let ordered = server.call_v3("UpgradeInstance", json!({"InstanceId": "b", "MemSize": 2048})).await;
+    let deal = server.call("GET", "DescribeRedisDealDetail", &[("dealIds.0", "432588")]).await;
+    assert_eq!(deal["dealDetails"][0]["dealName"], ordered["DealName"]);
+    let refused = server.call("GET", "UpgradeRedis", &[("redisId", "b"), ("memSize", "4096")]).await;
+    assert_eq!(refused["code"], "10702");
+    server.admin("PUT", "clock", json!({"offsetSeconds": 60})).await;
+    let row = server.call("GET", "DescribeRedis", &[("redisId", "b")]).await;
+    assert_eq!(row["data"]["redisSet"][0]["size"], 2048);
+
+    let ledger = server.admin("GET", "ledger", Value::Null).await.1;
+    assert_eq!(ledger["orders"].as_array().unwrap().len(), 2);
+    assert_eq!(ledger["calls"]["UpgradeInstance"], 2);
+    let codes: Vec<_> = ledger["refused"].as_array().unwrap().iter().map(|refused| &refused["code"]).collect();
+    assert_eq!(json!(codes), json!(["ResourceUnavailable.InstanceStatusAbnormal", 10702]));
+}
+
+#[tokio::test]
+async fn a_shrink_is_refused_by_version_2_and_carried_out_by_the_next() {
+    let server = start().await;
+    server.admin("PUT", "instances/a", json!({"memSize": 4096})).await;
+    assert_eq!(body(&server.order().await).1["code"], "11057");
+    let price = server.call_v3("InquiryPriceUpgradeInstance", json!({"InstanceId": "a", "MemSize": 2048})).await;
+    assert_eq!(price["Price"], 0.0);
+    let shrunk = server.call_v3("UpgradeInstance", json!({"InstanceId": "a", "MemSize": 2048})).await;
+    assert_eq!(shrunk["DealId"], "432587");
+    server.admin("PUT", "clock", json!({"offsetSeconds": 60})).await;
+    assert_eq!(server.admin("GET", "instances/a", Value::Null).await.1["memSize"], 2048);
+}
+
+#[tokio::test]
+async fn faults_strike_either_version() {
+    let server = start().await;
+    let order = async || server.call_v3("UpgradeInstance", json!({"InstanceId": "a", "MemSize": 2048})).await;
+    let fault = json!({
+        "action": "UpgradeInstance", "kind": "error", "code": "FailedOperation.Unknown", "bracketed": true,
+        "redisId": "a", "region": "gz", "times": 1
+    });
+    server.fault(fault).await;
+    server.call_v3("DescribeInstances", json!({"InstanceId": "a"})).await;
+    server.call_v3("UpgradeInstance", json!({"InstanceId": "no", "MemSize": 2048})).await;
+    assert_eq!(order().await["Error"]["Code"], "FailedOperation.Unknown");
+    assert_eq!(server.orders().await, 0);
+    server.fault(json!({"action": "UpgradeInstance", "kind": "drop-after", "times": 1})).await;
+    assert_eq!(server.call_v3_raw("UpgradeInstance", json!({"InstanceId": "a", "MemSize": 2048})).await, "");
+    assert_eq!(server.orders().await, 1);
+    server.fault(json!({"kind": "stale", "ms": 3_600_000})).await;
+    let stale = server.call_v3("DescribeInstances", json!({"InstanceId": "a"})).await;
+    assert_eq!(stale["InstanceSet"][0]["Status"], 2);
+    server.fault(json!({"kind": "deal-fails"})).await;
+    server.call_v3("UpgradeInstance", json!({"InstanceId": "b", "MemSize": 2048})).await;
+    server.admin("PUT", "faults", json!([])).await;
+    server.admin("PUT", "clock", json!({"offsetSeconds": 60})).await;
+    let deal = server.call_v3("DescribeInstanceDealDetail", json!({"DealIds": ["432588"]})).await;
+    assert_eq!(deal["DealDetails"][0]["Status"], 5);
+}
+
+#[tokio::test]
+async fn an_error_with_data_is_carried_out_and_says_both() {
+    let server = start().await;
+    server.fault(json!({"kind": "error-with-data", "code": 6000})).await;
+    let answer = server.call_v3("UpgradeInstance", json!({"InstanceId": "b", "MemSize": 2048})).await;
+    assert_eq!((&answer["Error"]["Code"], &answer["DealId"]), (&json!("6000"), &json!("432587")));
+    let answer = body(&server.order().await).1;
+    assert_eq!((&answer["code"], &answer["data"]["dealId"]), (&json!("6000"), &json!("432588")));
+    assert_eq!(server.orders().await, 2);
+    server.fault(json!({"kind": "error-with-data", "code": "InternalError", "carriedOut": false})).await;
+    let answer = server.call_v3("DescribeInstances", json!({})).await;
+    assert_eq!((&answer["Error"]["Code"], &answer["InstanceSet"]), (&json!("InternalError"), &Value::Null));
+}
+
+#[tokio::test]
 async fn the_ledger_tells_calls_orders_and_refusals() {
     let server = start().await;
     server.order().await;
@@ -238,6 +348,16 @@ async fn instances_are_listed_made_changed_and_deleted_by_hand() {
     }
     assert_eq!(server.admin("PUT", "instances/c", json!({"status": 2})).await.0, 404);
     assert_eq!(server.admin("PUT", "instances/a", json!({"memsize": 2048})).await.0, 400, "misspelt");
+    let cluster = json!({"redisId": "d", "typeId": 1, "memSize": 2048, "shards": 2, "billingMode": 0});
+    assert_eq!(server.admin("POST", "instances", cluster).await.0, 201);
+    let changed = server.admin("PUT", "instances/d", json!({"shards": 4, "replicas": 2, "locked": true})).await.1;
+    for (name, value) in
+        [("memSize", json!(2048)), ("shards", json!(4)), ("replicas", json!(2)), ("billingMode", json!(0))]
+    {
+        assert_eq!(changed[name], value, "{name}");
+    }
+    assert_eq!(changed["locked"], true);
+    assert_eq!(server.admin("PUT", "instances/a", json!({"shards": 4})).await.0, 409, "a standard one has one");
 }
 
 #[tokio::test]

@@ -278,10 +278,10 @@ fn describe_redis_product(request: &Request, _: &mut Scene<'_>) -> Result<Value,
     }
     let mut data: BTreeMap<u32, Value> = BTreeMap::new();
     for product in PRODUCTS.iter().filter(|product| !product.sold_out) {
-        let wanted = zones.is_empty() || zones.contains(&product.zone_id);
+        let wanted = zones.is_empty() || zones.contains(&product.zone.id);
         if wanted && (type_id == 0 || type_id == product.type_id) {
-            let row = json!({"zoneId": product.zone_id, "name": product.zone_name, "types": {}});
-            let row = data.entry(product.zone_id).or_insert(row);
+            let row = json!({"zoneId": product.zone.id, "name": product.zone.name, "types": {}});
+            let row = data.entry(product.zone.id).or_insert(row);
             row["types"][product.type_id.to_string()] = json!({
                 "type": product.type_id,
                 "typeName": if product.type_id == catalogue::CLUSTER { "cluster" } else { "standalone" },

@@ -295,9 +295,9 @@ fn deal_row(deal: &Deal, now: Timestamp) -> Value {
 
 /// 239/30600: all regions, whichever is asked.
 fn describe_product_info(_: &Request, _: &mut Scene<'_>) -> Result<Value, Failure> {
-    let regions = PRODUCTS.chunk_by(|a, b| a.region == b.region).map(|products| {
-        let zones = products.chunk_by(|a, b| a.zone_id == b.zone_id).map(zone_row).collect::<Vec<_>>();
-        let long = products[0].region; // a chunk is never empty
+    let regions = PRODUCTS.chunk_by(|a, b| a.zone.region == b.zone.region).map(|products| {
+        let zones = products.chunk_by(|a, b| a.zone.id == b.zone.id).map(zone_row).collect::<Vec<_>>();
+        let long = products[0].zone.region; // a chunk is never empty
         let short = catalogue::find_region(long).map(|region| region.short);
         json!({"RegionId": long, "RegionName": long, "RegionShortName": short, "Area": "", "ZoneSet": zones})
     });
@@ -305,15 +305,15 @@ fn describe_product_info(_: &Request, _: &mut Scene<'_>) -> Result<Value, Failur
 }
 
 fn zone_row(products: &[Product]) -> Value {
-    let zone = &products[0]; // a chunk is never empty
+    let zone = products[0].zone; // a chunk is never empty
     // One row for each way to pay.
     let rows = products.iter().flat_map(|product| ["1", "0"].map(|pay_mode| product_row(product, pay_mode)));
     json!({
-        "ZoneId": zone.zone,
-        "OldZoneId": zone.zone_id,
-        "ZoneName": zone.zone_name,
+        "ZoneId": zone.code,
+        "OldZoneId": zone.id,
+        "ZoneName": zone.name,
         "IsSaleout": products.iter().all(|product| product.sold_out),
-        "IsDefault": zone.zone_id == catalogue::DEFAULT_ZONE,
+        "IsDefault": zone.id == catalogue::DEFAULT_ZONE,
         "NetWorkType": ["basenet", "vpcnet"],
         "ProductSet": rows.collect::<Vec<_>>(),
     })

@@ -1,4 +1,5 @@
 use super::super::deal::DealStatus;
+use super::super::instance::Shape;
 use super::super::list::OrderBy;
 use super::*;
 
@@ -36,7 +37,11 @@ fn shows(cloud: &Cloud, seconds: i64) -> (i32, u64) {
 }
 
 fn by_hand(cloud: &mut Cloud, hand: &str, seconds: i64) {
-    cloud.change_by_hand("a", &serde_json::from_str(hand).unwrap(), at(seconds)).unwrap();
+    by_hand_of(cloud, "a", hand, seconds);
+}
+
+fn by_hand_of(cloud: &mut Cloud, id: &str, hand: &str, seconds: i64) {
+    cloud.change_by_hand(id, &serde_json::from_str(hand).unwrap(), at(seconds)).unwrap();
 }
 
 fn ids(cloud: &Cloud, query: Query) -> (usize, Vec<String>) {
@@ -261,7 +266,203 @@ fn what_can_not_be_is_not_created() {
         named(&"x".repeat(65)),
         NewInstance { region: "nowhere".into(), ..named("b") },
         NewInstance { type_id: 3, ..named("b") },
+        NewInstance { shards: 2, ..named("b") },
+        NewInstance { shards: 0, type_id: 1, ..named("b") },
+        NewInstance { billing_mode: 2, ..named("b") },
     ] {
         assert!(cloud.create(wrong.clone(), ME, at(0)).is_err(), "{wrong:?}");
     }
+}
+
+fn parts(shard_size: u64, shards: Option<u32>, replicas: Option<u32>) -> Ask {
+    Ask::Parts { shard_size, shards, replicas, in_window: false }
+}
+
+/// With `c`, a cluster of three shards of 1024 MB.
+fn with_cluster(while_invisible: WhileInvisible) -> Cloud {
+    let mut cloud = cloud(while_invisible);
+    let cluster = NewInstance { type_id: catalogue::CLUSTER, mem_size: 3072, shards: 3, ..named("c") };
+    cloud.create(cluster, ME, at(-1000)).unwrap();
+    cloud
+}
+
+fn price(cloud: &Cloud, id: &str, ask: Ask) -> Result<u64, Refusal> {
+    cloud.price(ME, gz(), id, ask, at(0))
+}
+
+#[test]
+fn just_one_of_size_shards_and_replicas_may_differ() {
+    let cloud = with_cluster(WhileInvisible::Refuse);
+    for (ask, expected) in [
+        (parts(2048, Some(3), Some(1)), Ok(3 * 2000)),
+        (parts(2048, Some(3), None), Ok(3 * 2000)),
+        (parts(1024, Some(4), Some(1)), Ok(2000)),
+        (parts(1024, Some(3), Some(2)), Ok(3 * 2000)),
+        (parts(1024, Some(3), Some(1)), Err(Refusal::Changes(0))),
+        (parts(2048, Some(4), None), Err(Refusal::Changes(2))),
+        (parts(2048, Some(4), Some(2)), Err(Refusal::Changes(3))),
+        (parts(2048, None, Some(1)), Err(Refusal::NoShards)),
+        (parts(1024, Some(6), None), Err(Refusal::NoSuchSpec)),
+        (parts(1024, Some(3), Some(6)), Err(Refusal::NoSuchSpec)),
+    ] {
+        assert_eq!(price(&cloud, "c", ask), expected, "{ask:?}");
+    }
+    assert_eq!(price(&cloud, "a", parts(2048, None, None)), Ok(2000), "a standard one needn't say that it has one");
+    assert_eq!(price(&cloud, "a", parts(2048, Some(1), Some(1))), Ok(2000));
+    assert_eq!(price(&cloud, "a", parts(1024, Some(2), None)), Err(Refusal::NoSuchSpec));
+}
+
+#[test]
+fn the_sizes_of_shards_are_those_that_are_sold() {
+    let mut cloud = with_cluster(WhileInvisible::Refuse);
+    let sold = Err(Refusal::NotSold(Some((1024, 204_800))));
+    for (size, expected) in [
+        (256, sold),
+        (1536, Err(Refusal::NotAMultiple(1024))),
+        (67_584, Ok(3 * 65 * 2000)),
+        (68_608, Err(Refusal::NotSold(Some((1024, 204_800))))),
+        (u64::MAX, Err(Refusal::NotSold(Some((1024, 204_800))))),
+    ] {
+        assert_eq!(price(&cloud, "c", parts(size, Some(3), None)), expected, "{size}");
+    }
+    by_hand_of(&mut cloud, "c", r#"{"memSize": 4000}"#, 0);
+    assert_eq!(
+        price(&cloud, "c", parts(4000 / 3, Some(3), Some(2))),
+        Ok(4000 * 2000 / 1024),
+        "what stays isn't checked"
+    );
+}
+
+#[test]
+fn a_whole_size_that_its_shards_can_not_have_is_no_multiple() {
+    let cloud = with_cluster(WhileInvisible::Refuse);
+    assert_eq!(price(&cloud, "c", Ask::Whole(4096)), Err(Refusal::NotAMultiple(3072)));
+    assert_eq!(price(&cloud, "c", Ask::Whole(6144)), Ok(3 * 2000));
+}
+
+#[test]
+fn a_shrink_in_parts_leaves_1_3_times_what_is_used_and_costs_nothing() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    by_hand(&mut cloud, r#"{"memSize": 8192}"#, 0);
+    assert_eq!(price(&cloud, "a", parts(1024, None, None)), Err(Refusal::InUse(1332)));
+    let deal = cloud.order(ME, gz(), "a", parts(2048, None, None), false, at(0)).unwrap();
+    assert_eq!((deal.from, deal.to, deal.price), (8192, 2048, 0));
+    by_hand(&mut cloud, r#"{"locked": true}"#, 20);
+    assert_eq!([9, 69, 70].map(|second| shows(&cloud, second)), [(2, 8192), (1, 8192), (2, 2048)]);
+}
+
+#[test]
+fn a_whole_is_never_shrunk() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    by_hand(&mut cloud, r#"{"memSize": 8192}"#, 0);
+    assert_eq!(order(&mut cloud, 4096, 0), Err(Refusal::NoGrowth(8192)));
+}
+
+#[test]
+fn shards_and_replicas_change_with_the_deal() {
+    let mut cloud = with_cluster(WhileInvisible::Refuse);
+    let shape = |cloud: &Cloud, seconds| cloud.instance("c").unwrap().view(at(seconds)).unwrap().shape;
+    let before = Shape { size: 3072, shards: 3, replicas: 1 };
+    let deal = cloud.order(ME, gz(), "c", parts(1024, Some(2), None), false, at(0)).unwrap();
+    assert_eq!((deal.from, deal.to, deal.price), (3072, 2048, 0));
+    assert_eq!([69, 70].map(|second| shape(&cloud, second)), [before, Shape { size: 2048, shards: 2, ..before }]);
+    let deal = cloud.order(ME, gz(), "c", parts(1024, Some(2), Some(3)), false, at(100)).unwrap();
+    assert_eq!((deal.from, deal.to, deal.price), (2048, 2048, 8000));
+    assert_eq!(shape(&cloud, 170), Shape { size: 2048, shards: 2, replicas: 3 });
+}
+
+#[test]
+fn what_is_sold_out_is_not_sold_whatever_asks() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    let sold_out = NewInstance { zone_id: 100003, type_id: catalogue::CLUSTER, status: 1, ..named("s") };
+    cloud.create(sold_out, ME, at(0)).unwrap();
+    assert_eq!(price(&cloud, "s", Ask::Whole(2048)), Err(Refusal::SoldOut));
+    assert_eq!(price(&cloud, "s", parts(2048, Some(1), None)), Err(Refusal::SoldOut));
+    assert_eq!(price(&cloud, "s", parts(2048, Some(1), Some(2))), Err(Refusal::Changes(2)), "what lasts comes first");
+}
+
+#[test]
+fn a_locked_instance_takes_no_order_though_it_runs() {
+    let mut cloud = cloud(WhileInvisible::Accept);
+    cloud.create(NewInstance { locked: true, status: -3, ..named("l") }, ME, at(0)).unwrap();
+    assert_eq!(price(&cloud, "l", Ask::Whole(2048)), Err(Refusal::Busy(Status::DELETED)));
+    by_hand_of(&mut cloud, "l", r#"{"status": 2}"#, 0);
+    assert_eq!(price(&cloud, "l", Ask::Whole(2048)), Err(Refusal::Locked));
+    by_hand_of(&mut cloud, "l", r#"{"locked": false}"#, 0);
+    assert_eq!(price(&cloud, "l", Ask::Whole(2048)), Ok(2000));
+}
+
+fn in_window(shard_size: u64) -> Ask {
+    Ask::Parts { shard_size, shards: None, replicas: None, in_window: true }
+}
+
+#[test]
+fn an_order_for_the_window_is_paid_and_waits_for_it() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    cloud.set_balance(ME, Some(2000));
+    let deal = cloud.order(ME, gz(), "a", in_window(2048), false, at(0)).unwrap().id;
+    assert_eq!([3599, 3600, 3660].map(|second| shows(&cloud, second)), [(2, 1024), (1, 1024), (2, 2048)]);
+    assert_eq!(cloud.deals[&deal].status(at(3599)), DealStatus::Paid);
+    assert_eq!(order(&mut cloud, 4096, 3599), Err(Refusal::Locked));
+}
+
+#[test]
+fn of_two_orders_the_one_at_once_does_not_wait_for_the_window() {
+    let mut first_waits = cloud(WhileInvisible::Accept);
+    first_waits.order(ME, gz(), "a", in_window(4096), false, at(0)).unwrap();
+    order(&mut first_waits, 2048, 0).unwrap();
+    assert_eq!([10, 70, 3600].map(|second| shows(&first_waits, second)), [(1, 1024), (2, 4096), (2, 4096)]);
+    let mut second_waits = cloud(WhileInvisible::Accept);
+    order(&mut second_waits, 2048, 0).unwrap();
+    second_waits.order(ME, gz(), "a", in_window(4096), false, at(5)).unwrap();
+    assert_eq!(
+        [10, 70, 3604, 3605, 3665].map(|second| shows(&second_waits, second)),
+        [(1, 1024), (2, 2048), (2, 2048), (1, 2048), (2, 4096)]
+    );
+}
+
+#[test]
+fn a_second_shrink_that_is_accepted_ends_as_small_as_it_says() {
+    let mut cloud = cloud(WhileInvisible::Accept);
+    by_hand(&mut cloud, r#"{"memSize": 4096}"#, -1);
+    for seconds in [0, 5] {
+        cloud.order(ME, gz(), "a", parts(2048, None, None), false, at(seconds)).unwrap();
+    }
+    assert_eq!(shows(&cloud, 75), (2, 2048));
+}
+
+#[test]
+fn by_hand_an_instance_keeps_as_many_shards_as_its_type_can_have() {
+    let mut cloud = with_cluster(WhileInvisible::Refuse);
+    let mut refused = |id, hand| cloud.change_by_hand(id, &serde_json::from_str(hand).unwrap(), at(0)).is_err();
+    assert!(refused("a", r#"{"shards": 2}"#) && refused("c", r#"{"shards": 0}"#));
+    assert!(!refused("c", r#"{"shards": 7, "replicas": 2}"#));
+}
+
+#[test]
+fn a_deal_is_found_by_its_name() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    let deal = order(&mut cloud, 2048, 0).unwrap();
+    let name = cloud.deals[&deal].name.clone();
+    assert_eq!(cloud.deal_by_name(ME, &name).unwrap().id, deal);
+    for (account, name) in [("you", name.as_str()), (ME, ""), (ME, "432587"), (ME, "20200101000000432587")] {
+        assert_eq!(cloud.deal_by_name(account, name).unwrap_err(), Refusal::NoDeal, "{name}");
+    }
+}
+
+#[test]
+fn lists_can_be_by_name_and_type_and_of_some_ids() {
+    let mut cloud = with_cluster(WhileInvisible::Refuse);
+    let b = NewInstance { redis_name: Some("z".into()), vpc_id: 7, ..named("b") };
+    cloud.create(b, ME, at(-10)).unwrap();
+    let some = |order, some: &[&str]| Query {
+        ids: some.iter().map(|id| id.to_string()).collect(),
+        order,
+        limit: 9,
+        ..Query::default()
+    };
+    assert_eq!(ids(&cloud, some(OrderBy::Name, &["b", "c", "b", "no"])), (2, vec!["c".into(), "b".into()]));
+    assert_eq!(ids(&cloud, some(OrderBy::Type, &["c", "a", "b"])), (3, vec!["a".into(), "b".into(), "c".into()]));
+    assert_eq!(ids(&cloud, some(OrderBy::Created, &["b", "c"])), (2, vec!["c".into(), "b".into()]));
+    assert_eq!(ids(&cloud, some(OrderBy::Type, &[])), (2, vec!["a".into(), "c".into()]));
 }
