@@ -364,6 +364,7 @@ async fn with_watch_namespaces_it_works_in_these_and_may_read_nothing_elsewhere(
         cluster.kubectl(&create).await.expect("a Secret");
     }
     let mut values = values(&world.cloud);
+    values["api"] = json!("v3");
     values["watchNamespaces"] = json!(["forum", "blog"]);
     values["crds"] = json!({"install": false});
     values["rbac"] = json!({"aggregate": false});
@@ -422,7 +423,7 @@ fn a_wrong_value_is_refused_by_its_name() {
     for (values, says) in [
         (json!({"watchNamespace": ["shop"]}), "additional properties 'watchNamespace' not allowed"),
         (json!({"crds": {"instal": false}}), "at '/crds': additional properties 'instal' not allowed"),
-        (json!({"api": "v4"}), "at '/api': value must be 'v2'"),
+        (json!({"api": "v4"}), "at '/api': value must be one of 'v2', 'v3'"),
         (json!({"cloudLag": "1 minute"}), "at '/cloudLag': '1 minute' does not match pattern"),
         (json!({"apiEndpoint": "redis.api.example"}), "at '/apiEndpoint': 'redis.api.example' does not match pattern"),
         (json!({"concurrency": 0}), "at '/concurrency': minimum: got 0, want 1"),
@@ -444,7 +445,7 @@ async fn all_values_together_make_what_the_api_server_takes_and_the_program_unde
     let values = json!({
         "image": {"repository": "registry.example/crs-operator", "digest": format!("sha256:{}", "0".repeat(64))},
         "imagePullSecrets": [{"name": "pull"}], "nameOverride": "crs", "fullnameOverride": "crs-all", "replicaCount": 2,
-        "api": "v2", "apiEndpoint": "https://redis.api.example", "watchNamespaces": ["all-watched"], "cloudLag": "90s",
+        "api": "v3", "apiEndpoint": "https://redis.api.example", "watchNamespaces": ["all-watched"], "cloudLag": "90s",
         "requestLifetime": "2h", "cloudRate": 2.5, "concurrency": 8, "resync": "2m", "resyncActive": "4s", "logFormat": "text",
         "extraArgs": ["--book-namespace=all-values"], "extraEnv": [{"name": "RUST_LOG", "value": "debug"}],
         "serviceAccount": {"name": "crs-account", "annotations": {"a": "b"}}, "podAnnotations": {"a": "1"},
