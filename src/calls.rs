@@ -57,6 +57,14 @@ impl Calls {
         self.limited(caller, self.actions.describe, self.cloud.list(caller, offset)).await
     }
 
+    pub fn most_ids(&self) -> usize {
+        self.cloud.most_ids()
+    }
+
+    pub async fn list_some(&self, caller: &Caller, redis_ids: &[String]) -> Call<Page> {
+        self.limited(caller, self.actions.describe, self.cloud.list_some(caller, redis_ids)).await
+    }
+
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
         self.limited(caller, self.actions.describe, self.cloud.find(caller, redis_id)).await
     }

@@ -263,6 +263,17 @@ pub trait Cloud: Send + Sync + 'static {
     /// One page of all instances of the account in the region, from the row number `offset` (from 0) on.
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError>;
 
+    /// How many instances [`Self::list_some`] may be asked for; 0 where the API can't.
+    fn most_ids(&self) -> usize {
+        0
+    }
+
+    /// Those of these instances that the cloud shows, also where a list without ids doesn't show them. (One that is missing is still no proof
+    /// of absence.)
+    async fn list_some(&self, _caller: &Caller, _redis_ids: &[String]) -> Result<Dated<Page>, CloudError> {
+        Err(CloudError::not_sent("Doubtful", "this API has no list by ids"))
+    }
+
     /// One instance; `None` when the cloud says that there is none (an empty list, or 10701). An answer that shows another
     /// instance, or this one twice, or a size that is no size, is an error of kind [`ErrorKind::NoAnswer`], `Doubtful`.
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError>;

@@ -19,7 +19,7 @@ use super::{SecretUse, Shared};
 use crate::{
     api::Object,
     calls::Trouble,
-    cloud::{Caller, CloudError, Dated, Instance},
+    cloud::{Caller, CloudError, Dated, Instance, Page},
     decide::{LookError, LookFailure, Policy, Seen},
     secrets::Keys,
 };
@@ -207,22 +207,44 @@ impl Reader {
         }
     }
 
-    /// The whole list. Instances that come or go between two pages may be missed: they are asked for by themselves.
+    /// The whole list, and by their ids, where the API can, those that it doesn't show (by the documents, all in a VPC). Instances that come or
+    /// go between two pages may be missed: they are asked for by themselves.
     async fn list(&self, shared: &Shared) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
         let mut found = HashMap::new();
         let mut next = Some(0);
         for _ in 0..PAGES {
             let Some(offset) = next else { break };
             let page = patiently(|| shared.calls.list(&self.caller, offset)).await?;
-            for doubt in &page.value.doubts {
-                tracing::warn!(region = self.caller.region, doubt, "a row of the cloud's list is left out");
-            }
-            for instance in page.value.instances {
-                found.insert(instance.redis_id.clone(), Dated { value: instance, at: page.at });
-            }
             next = page.value.next;
+            self.collect(page, &mut found);
         }
+        self.ask_together(shared, &mut found).await;
         Ok(found)
+    }
+
+    async fn ask_together(&self, shared: &Shared, found: &mut HashMap<String, Dated<Instance>>) {
+        let most = shared.calls.most_ids();
+        if most == 0 {
+            return;
+        }
+        let missing: Vec<_> = self.state.lock().rows.keys().filter(|id| !found.contains_key(*id)).cloned().collect();
+        for ids in missing.chunks(most) {
+            match patiently(|| shared.calls.list_some(&self.caller, ids)).await {
+                Ok(page) => self.collect(page, found),
+                Err(error) => {
+                    tracing::warn!(region = self.caller.region, %error, "instances could not be asked for together: each is by itself");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn collect(&self, Dated { value: page, at }: Dated<Page>, found: &mut HashMap<String, Dated<Instance>>) {
+        for doubt in &page.doubts {
+            tracing::warn!(region = self.caller.region, doubt, "a row of the cloud's list is left out");
+        }
+        let instances = page.instances.into_iter();
+        found.extend(instances.map(|instance| (instance.redis_id.clone(), Dated { value: instance, at })));
     }
 
     /// Takes a round's list. Returns those whom it changes something for.

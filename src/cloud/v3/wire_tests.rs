@@ -154,10 +154,11 @@ async fn a_code_that_says_there_is_none_is_none() {
 }
 
 #[tokio::test]
-async fn a_list_is_asked_for_by_whole_pages_oldest_first_and_one_instance_by_its_id() {
+async fn a_list_is_asked_for_by_whole_pages_oldest_first_and_instances_by_their_ids() {
     let server = Server::start(|_, _| ok(json!({"TotalCount": 0, "InstanceSet": []}))).await;
     let client = client(&server);
     client.list(&caller(), 2000).await.unwrap();
+    client.list_some(&caller(), &["crs-1".into(), "crs-2".into()]).await.unwrap();
     client.find(&caller(), "crs-1").await.unwrap();
     assert_eq!(
         said(&server),
@@ -166,6 +167,7 @@ async fn a_list_is_asked_for_by_whole_pages_oldest_first_and_one_instance_by_its
                 "DescribeInstances".to_owned(),
                 json!({"Limit": 1000, "Offset": 2000, "OrderBy": "createtime", "OrderType": 0})
             ),
+            ("DescribeInstances".to_owned(), json!({"Limit": 1000, "InstanceIds": ["crs-1", "crs-2"]})),
             ("DescribeInstances".to_owned(), json!({"InstanceId": "crs-1"})),
         ]
     );
