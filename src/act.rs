@@ -11,7 +11,7 @@ use crate::{
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning, SizesSold, SoldSize},
+    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
@@ -22,9 +22,6 @@ use crate::{
 const CONFIRM: Duration = Duration::from_secs(3);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
-
-/// So many sizes fit into a message.
-const SIZES_NAMED: usize = 12;
 
 /// One instance that is due.
 pub struct Subject<'a> {
@@ -227,9 +224,9 @@ impl Actor {
                 tracing::warn!(entry = name, %error, "no plain answer to the order: the entry stays open unless it was not sent")
             }
         }
-        let outcome = self.outcome(&caller, &look, sent).await;
+        let outcome = self.outcome(&caller, &look, entry.spec.to, sent).await;
         match &outcome {
-            Outcome::Refused { error, .. } if decide::is_balance(error) => leave.refused(),
+            Outcome::Refused { error, .. } | Outcome::Unknown { error } if decide::is_balance(error) => leave.refused(),
             Outcome::Accepted { .. } => leave.accepted(),
             _ => drop(leave),
         }
@@ -245,7 +242,13 @@ impl Actor {
         self.wakes.wake([ObjectRef::from_obj(&*instance)]);
     }
 
-    async fn outcome(&self, caller: &Caller, look: &Instance, sent: Result<Dated<Accepted>, CloudError>) -> Outcome {
+    async fn outcome(
+        &self,
+        caller: &Caller,
+        look: &Instance,
+        to: i64,
+        sent: Result<Dated<Accepted>, CloudError>,
+    ) -> Outcome {
         let error = match sent {
             Ok(Dated { value, at }) => return Outcome::Accepted { accepted: value, at },
             Err(error) => error,
@@ -259,24 +262,13 @@ impl Actor {
             }
             _ if error.is_plain_refusal() => {
                 if let Some(Meaning::InvalidSize | Meaning::SizeNotInRange | Meaning::SoldOut) = error.meaning() {
-                    failure.message =
-                        format!("{} {}", decide::sentence(&failure.message), self.sizes_sold(caller, look).await);
+                    let sold = self.calls.sizes(caller, look).await.ok().map(|sizes| sizes.value);
+                    let sold = decide::sizes_sold(sold, look.size, to);
+                    failure.message = format!("{} {sold}", decide::sentence(&failure.message));
                 }
                 Outcome::Refused { error: failure, at }
             }
             _ => Outcome::Unknown { error: failure },
-        }
-    }
-
-    /// A sentence about the sizes that can be bought for an instance.
-    async fn sizes_sold(&self, caller: &Caller, look: &Instance) -> String {
-        match self.calls.sizes(caller, look).await {
-            Ok(Dated { value: Some(SizesSold::Range { min, max }), .. }) => {
-                format!("Sizes sold for this instance: {min} to {max} MB, in steps of 1024.")
-            }
-            Ok(Dated { value: Some(SizesSold::List(sizes)), .. }) => larger_sizes(&sizes, look.size),
-            Ok(Dated { value: None, .. }) => "No other size is sold for an instance of this type in this zone.".into(),
-            Err(_) => "The sizes sold for this instance can't be asked for now.".into(),
         }
     }
 
@@ -295,21 +287,6 @@ impl Actor {
         });
         self.reporter.upgrade_event(instance, entry);
     }
-}
-
-/// The sizes to which an instance of so many MB can grow.
-fn larger_sizes(sizes: &[SoldSize], size: i64) -> String {
-    let larger = sizes.iter().filter(|sold| sold.size > size);
-    let named =
-        larger.map(|SoldSize { size, sold_out }| format!("{size}{}", if *sold_out { " (sold out)" } else { "" }));
-    let mut named: Vec<_> = named.take(SIZES_NAMED + 1).collect();
-    if named.is_empty() {
-        return format!("No size above its {size} MB is sold for this instance.");
-    }
-    if let Some(more) = named.get_mut(SIZES_NAMED) {
-        "…".clone_into(more);
-    }
-    format!("Sizes sold above its {size} MB: {} MB.", named.join(", "))
 }
 
 /// The same object, still wanted, with the same spec and the same word of a person about its book.

@@ -123,7 +123,9 @@ impl Calls {
         let result = call.await;
         let code = match &result {
             Ok(_) => "0".to_owned(),
-            Err(error) if error.kind == ErrorKind::Code => codes::label(error.code, error.cloud_code.as_deref()),
+            Err(CloudError { kind: ErrorKind::Code(meaning), code, cloud_code, .. }) => {
+                codes::label(*meaning, *code, cloud_code.as_deref())
+            }
             Err(_) => "none".to_owned(),
         };
         self.metrics.called(action, code, began.elapsed());

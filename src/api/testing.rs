@@ -79,6 +79,13 @@ pub fn failure(code: Option<i64>, code_desc: &str, second: i64) -> Failure {
     }
 }
 
+/// An order's error of API 3.0, with the number that it mirrors.
+pub fn named(code: Option<i64>, cloud_code: &str, second: i64) -> Failure {
+    let (_, name) = cloud_code.rsplit_once('.').unwrap_or(("", cloud_code));
+    let action = "UpgradeInstance".into();
+    Failure { cloud_code: Some(cloud_code.into()), action, ..failure(code, name, second) }
+}
+
 /// So many seconds of the Unix clock.
 pub fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())

@@ -16,6 +16,8 @@ pub enum Meaning {
     NoShrink,
     /// The account can't pay.
     BalanceLow,
+    /// A deal was made, and not paid: it may be yet.
+    Unpaid,
     /// The cloud has none left to sell.
     SoldOut,
     /// Who asks isn't known, or may not.
@@ -39,22 +41,17 @@ impl Meaning {
     /// (invariant B5): "internal error" and "operation failed, retry" have been seen after orders that were carried out, and an expired or
     /// repeated Timestamp speaks of the copy of the request that it came with.
     pub fn is_plain_refusal(self) -> bool {
-        !matches!(self, Self::Clock | Self::Failed | Self::Trouble | Self::Unknown)
+        !matches!(self, Self::Unpaid | Self::Clock | Self::Failed | Self::Trouble | Self::Unknown)
     }
 }
 
-/// What an error means that has this number and was written so by the cloud. A name counts before the number that it mirrors: `PayFailed`
-/// is no plain refusal, though it mirrors one.
+/// What an error in the book means, of either API: it has this number, and was written so by the cloud. A name counts before the number that
+/// it mirrors: `PayFailed` is no plain refusal, though it mirrors one.
 pub fn meaning(code: Option<i64>, cloud_code: Option<&str>) -> Meaning {
     match cloud_code.filter(|code| code.starts_with(|c: char| c.is_ascii_alphabetic())) {
         Some(name) => of_name(name).0,
         None => code.map_or(Meaning::Unknown, of_number),
     }
-}
-
-/// The number of version 2 that a name of 3.0 mirrors, if it mirrors one.
-pub(super) fn mirrored(name: &str) -> Option<i64> {
-    of_name(name).1
 }
 
 /// Code and name in a sentence: `11057 ReduceCapacityNotAllowed`; a code of 3.0 has its name in it.
@@ -68,10 +65,9 @@ pub fn told(cloud_code: Option<&str>, code_desc: &str) -> String {
 
 /// The error's code as the label of a metric: a documented number, or the name's family. `other` for any else, so that a hostile cloud can't
 /// make series without end.
-pub fn label(code: Option<i64>, cloud_code: Option<&str>) -> String {
-    let is_known = meaning(code, cloud_code) != Meaning::Unknown;
-    let family = cloud_code.map(family).filter(|_| is_known && code.is_none());
+pub fn label(meaning: Meaning, code: Option<i64>, cloud_code: Option<&str>) -> String {
     let number = code.filter(|code| documented(*code).is_some()).map(|code| code.to_string());
+    let family = cloud_code.map(family).filter(|_| code.is_none() && meaning != Meaning::Unknown);
     number.or_else(|| family.map(str::to_owned)).unwrap_or_else(|| "other".to_owned())
 }
 
@@ -119,7 +115,8 @@ pub(super) fn documented(code: i64) -> Option<&'static str> {
     })
 }
 
-fn of_number(code: i64) -> Meaning {
+/// Of version 2.
+pub(super) fn of_number(code: i64) -> Meaning {
     use Meaning::*;
     match code {
         // UpgradeRedis's own (239/5328)
@@ -146,8 +143,8 @@ fn of_number(code: i64) -> Meaning {
     }
 }
 
-/// Meaning and mirrored number. What 3.0's own table names comes first, then families by the part before the dot.
-fn of_name(name: &str) -> (Meaning, Option<i64>) {
+/// Of 3.0: meaning and mirrored number. What 3.0's own table names comes first, then families by the part before the dot.
+pub(super) fn of_name(name: &str) -> (Meaning, Option<i64>) {
     use Meaning::*;
     match name {
         // Checks of the order against the instance, before anything is bought. They mirror version 2's.
@@ -168,7 +165,11 @@ fn of_name(name: &str) -> (Meaning, Option<i64>) {
         // Refused before a deal was made. (The vendor's comment, "order id does not exist", is not its name: the name is trusted.)
         "ResourceUnavailable.AccountBalanceNotEnough" => (BalanceLow, Some(100_207)),
         // A deal was made and not paid: it may be paid yet. Not plain.
-        "FailedOperation.PayFailed" => (Unknown, Some(100_207)),
+        "FailedOperation.PayFailed" => (Unpaid, Some(100_207)),
+        // In answer to the question for a deal.
+        "ResourceUnavailable.InstanceNoDeal" => (Unknown, Some(11059)),
+        // A right that is missing, though its family is another.
+        "InvalidParameter.PermissionDenied" => (Credentials, None),
         // What the instance is: it can't be upgraded at all, whatever the order. Nothing was tried.
         "UnsupportedOperation.LowVersion" => (Refused, None),
         // Says something of this copy of the request only, and there is no replay protection: not plain.
@@ -225,12 +226,12 @@ mod tests {
             "ResourceInsufficient",
             "ResourceUnavailable.SaleOut",
         ] {
-            let number = mirrored(name);
+            let number = of_name(name).1;
             assert!(number.is_some(), "{name}");
             assert_eq!(meaning(number, Some(name)), meaning(number, None), "{name}");
         }
-        assert_eq!(mirrored("FailedOperation.PayFailed"), Some(100_207));
-        assert!(!meaning(Some(100_207), Some("FailedOperation.PayFailed")).is_plain_refusal());
+        assert_eq!(of_name("FailedOperation.PayFailed"), (Meaning::Unpaid, Some(100_207)));
+        assert!(!Meaning::Unpaid.is_plain_refusal());
     }
 
     #[test]
@@ -287,7 +288,7 @@ mod tests {
             (None, "FailedOperation.Whatever", "FailedOperation"),
             (None, "Whatever.Else", "other"),
         ] {
-            assert_eq!(label(code, Some(cloud_code)), expected);
+            assert_eq!(label(meaning(code, Some(cloud_code)), code, Some(cloud_code)), expected);
         }
     }
 

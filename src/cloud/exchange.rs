@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::text::Texts;
 use super::transport::{Reply, Route, Transport};
-use super::{Caller, CloudError, Dated, Meaning};
+use super::{Caller, CloudError, Dated, Meaning, Page};
 
 /// A refusal of our time whose own `Date` is no further than this from what we sent has another cause than our clock.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(5);
@@ -52,6 +52,15 @@ impl Transport {
 
 fn is_off(sent: Timestamp, answered: Option<Timestamp>) -> bool {
     answered.is_some_and(|at| at.duration_since(sent).abs() > SAME_TIME)
+}
+
+/// The doubts of a page quote the cloud.
+pub(super) fn clean_doubts(caller: &Caller, page: Result<Dated<Page>, CloudError>) -> Result<Dated<Page>, CloudError> {
+    let texts = Texts::hiding(&caller.credentials, "");
+    page.map(|mut page| {
+        page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
+        page
+    })
 }
 
 /// Takes the error with this code for "there is none".

@@ -107,7 +107,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Learns from what came of a call: throttled (4400), failing (6xxx) or unreachable, its account and region pause, for
+    /// Learns from what came of a call: throttled, failing as a whole or unreachable, its account and region pause, for
     /// longer each time; an answer ends that. Returns the pause if one begins.
     pub fn learn<T>(&self, caller: &Caller, outcome: &Result<T, CloudError>) -> Option<Duration> {
         let now = Instant::now();
@@ -156,8 +156,8 @@ fn place(caller: &Caller) -> Place {
 /// Whether this says that the cloud wants, or needs, to be left alone; `None` when it says nothing about that.
 fn is_trouble<T>(outcome: &Result<T, CloudError>) -> Option<bool> {
     match outcome {
-        Err(error) if error.kind == ErrorKind::Code => {
-            Some(matches!(error.meaning(), Some(Meaning::Throttled | Meaning::Trouble)))
+        Err(CloudError { kind: ErrorKind::Code(meaning), .. }) => {
+            Some(matches!(meaning, Meaning::Throttled | Meaning::Trouble))
         }
         // One odd row, or our own slowness, is no reason to leave everybody else waiting.
         Err(CloudError { code_desc, .. }) if code_desc == "Doubtful" || code_desc == "TooLate" => None,
@@ -199,7 +199,11 @@ mod tests {
     }
 
     fn throttled() -> Result<(), CloudError> {
-        Err(CloudError { kind: ErrorKind::Code, code: Some(4400), ..CloudError::no_answer("QuotaExceeded", "") })
+        Err(CloudError {
+            kind: ErrorKind::Code(Meaning::Throttled),
+            code: Some(4400),
+            ..CloudError::no_answer("QuotaExceeded", "")
+        })
     }
 
     fn failed(word: &str) -> Result<(), CloudError> {
@@ -306,7 +310,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_concerns_one_call_only_pauses_nobody() {
         let (limits, caller) = (limits(0.0), caller("a", "gz"));
-        let refused = CloudError { kind: ErrorKind::Code, code: Some(11057), ..CloudError::no_answer("X", "") };
+        let refused = CloudError {
+            kind: ErrorKind::Code(Meaning::NoShrink),
+            code: Some(11057),
+            ..CloudError::no_answer("X", "")
+        };
         for outcome in [failed("Doubtful"), failed("TooLate"), Err(refused), Ok(())] {
             assert_eq!(limits.learn(&caller, &outcome), None);
             assert_eq!(limits.try_take(&caller, "X"), Ok(()));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::json::integer;
 use super::{CloudError, DealState, Instance, InstanceState, Page};
 
 /// Bound on the doubts of one page, and on the length of an id, in bytes.
@@ -74,13 +75,45 @@ pub(super) fn found(
     }
 }
 
+/// The rows of a list.
+pub(super) fn rows<'a>(set: Option<&'a Value>, total: Option<usize>, name: &str) -> Result<&'a [Value], CloudError> {
+    match set {
+        Some(Value::Array(rows)) => Ok(rows),
+        // How some servers write an empty list; not without the number that says so too.
+        Some(Value::Null) if total == Some(0) => Ok(&[]),
+        _ => Err(doubtful(format!("the answer has no {name}"))),
+    }
+}
+
+/// How many rows the whole list has, where that is said.
+pub(super) fn total(total: Option<&Value>) -> Result<Option<usize>, CloudError> {
+    let read = |total| integer(total).and_then(|total| usize::try_from(total).ok());
+    let doubt = || doubtful(format!("totalCount is {}", shown(total)));
+    total.map(|total| read(total).ok_or_else(doubt)).transpose()
+}
+
+/// Size and state, which both APIs name alike but for the letters.
+pub(super) fn size_and_state(
+    id: &str,
+    size: Option<&Value>,
+    status: Option<&Value>,
+) -> Result<(i64, InstanceState), CloudError> {
+    let Some(mb) = size.and_then(integer).filter(|mb| *mb > 0) else {
+        return Err(doubtful(format!("{id} has the size {}", shown(size))));
+    };
+    let Some(number) = status.and_then(integer) else {
+        return Err(doubtful(format!("{id} has the status {}", shown(status))));
+    };
+    Ok((mb, state(number)))
+}
+
 pub(super) fn id(id: Option<&Value>) -> Result<&str, CloudError> {
     let sound = id.and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= LONGEST_ID);
     sound.ok_or_else(|| doubtful(format!("a row has the id {}", shown(id))))
 }
 
 /// Both APIs give the states of an instance the same numbers.
-pub(super) fn state(number: i64) -> InstanceState {
+fn state(number: i64) -> InstanceState {
     match number {
         0 => InstanceState::Initializing,
         1 => InstanceState::InProcess,

@@ -205,8 +205,8 @@ pub struct Actions {
 /// What went wrong, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The cloud answered with an error code.
-    Code,
+    /// The cloud answered with an error code, and means this by it.
+    Code(Meaning),
     /// No answer, an HTTP status other than 200, or one that can't be read or trusted: nothing is known of what the cloud did.
     NoAnswer,
     /// The operator did not send the request: nothing has happened.
@@ -241,7 +241,10 @@ impl CloudError {
 
     /// What the cloud's answer means; `None` without one.
     pub fn meaning(&self) -> Option<Meaning> {
-        (self.kind == ErrorKind::Code).then(|| meaning(self.code, self.cloud_code.as_deref()))
+        match self.kind {
+            ErrorKind::Code(meaning) => Some(meaning),
+            ErrorKind::NoAnswer | ErrorKind::NotSent => None,
+        }
     }
 
     /// Did the cloud refuse an order for sure?

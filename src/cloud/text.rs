@@ -48,8 +48,6 @@ impl Texts {
 
     pub(super) fn clean_error(&self, error: CloudError) -> CloudError {
         CloudError {
-            // Without the name that it was read from a number means nothing.
-            code: error.code.filter(|_| !error.cloud_code.as_deref().is_some_and(|code| self.leaks(code))),
             cloud_code: error.cloud_code.map(|code| if self.leaks(&code) { GONE.to_owned() } else { code_like(&code) }),
             code_desc: if self.leaks(&error.code_desc) {
                 "UnknownCode".to_owned()

@@ -35,6 +35,8 @@ pub enum EndpointError {
     NotHttps,
     #[error("the address of the cloud's API must not hold a user name, a password, a query (?) or a fragment (#)")]
     MoreThanAnAddress,
+    #[error("API 3.0 has no path: leave away what follows the host (a path like /v2/index.php is version 2's)")]
+    Path,
     #[error(
         "can't set up TLS for the cloud's API: {0}; are root certificates installed, or does SSL_CERT_FILE name some?"
     )]
@@ -47,7 +49,7 @@ pub(super) struct Timeouts {
     pub(super) connect: Duration,
     /// A whole read.
     pub(super) read: Duration,
-    /// An order, from the moment that the connection stands.
+    /// The answer to an order, beyond `connect`. Both together are longer than an order may take to be handed over, so none is when they are over.
     pub(super) order: Duration,
 }
 
@@ -131,7 +133,7 @@ impl Transport {
                 let request = fill(self.orders.post(self.endpoint.clone())).build().map_err(failure)?;
                 let (request, handed_over) = handed_over_before(send_before, request);
                 let exchange = async {
-                    let response = self.orders.execute(request).await.map_err(failure)?;
+                    let response = self.orders.execute(request).await.map_err(|error| lost(&error))?;
                     // The number of a deal is worth more than the minute in which it was made.
                     let at = date(&response).or_else(|| Some(self.clock.now()));
                     self.read(response, at).await.map_err(|error| CloudError { at, ..error })
@@ -177,10 +179,12 @@ fn handed_over_before(send_before: Instant, mut request: Request) -> (Request, A
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let given = handed_over.clone();
     let body = stream::once(async move {
+        // First this, so that whoever reads it meanwhile takes the outcome for unknown.
+        given.store(true, Ordering::SeqCst);
         if Instant::now() > send_before {
+            given.store(false, Ordering::SeqCst);
             return Err(io::Error::other("too late"));
         }
-        given.store(true, Ordering::SeqCst);
         Ok(body)
     });
     *request.body_mut() = Some(Body::wrap_stream(body));
@@ -254,8 +258,12 @@ fn failure(error: reqwest::Error) -> CloudError {
     if error.is_connect() || error.is_builder() {
         return CloudError::not_sent("ConnectFailed", causes(&error));
     }
+    lost(&error)
+}
+
+fn lost(error: &reqwest::Error) -> CloudError {
     let word = if error.is_timeout() { "Timeout" } else { "ConnectionLost" };
-    CloudError::no_answer(word, causes(&error))
+    CloudError::no_answer(word, causes(error))
 }
 
 /// The causes without reqwest's own sentence, which has the URL in it.

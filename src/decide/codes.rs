@@ -2,7 +2,7 @@
 
 use crate::{
     api::Failure,
-    cloud::{CloudError, Meaning, meaning},
+    cloud::{CloudError, Meaning, codes::told, meaning},
 };
 
 /// When an order is tried again that the cloud refused, on an unchanged spec.
@@ -39,7 +39,7 @@ pub(super) enum ReadTrouble {
 
 /// Is it the account's money that is missing?
 pub fn is_balance(error: &Failure) -> bool {
-    of(error) == Meaning::BalanceLow
+    matches!(of(error), Meaning::BalanceLow | Meaning::Unpaid)
 }
 
 /// `None`: the book doesn't say what the refusal was.
@@ -51,6 +51,24 @@ pub(super) fn retry(error: Option<&Failure>) -> Retry {
         Some(Meaning::Credentials) => Retry::WithAnotherSecret,
         Some(Meaning::NoShrink) => Retry::AtAnotherSize,
         _ => Retry::WhenAsked,
+    }
+}
+
+/// Why the outcome of an order isn't known, for the middle of a sentence.
+pub(super) fn unclear(error: Option<&Failure>) -> String {
+    error.map_or_else(
+        || "no answer was recorded".to_owned(),
+        |error| format!("{}: {}", told(error.cloud_code.as_deref(), &error.code_desc), error.message),
+    )
+}
+
+/// What to do about a deal that was made and not paid; nothing, where there is none.
+pub(super) fn unpaid_deal(error: Option<&Failure>) -> &'static str {
+    match error.map(of) {
+        Some(Meaning::Unpaid) => {
+            " An unpaid deal may remain: cancel it in the console, or it is one to pay beside the next."
+        }
+        _ => "",
     }
 }
 

@@ -106,13 +106,16 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
         .filter(|entry| entry.phase() == Phase::Abandoned && !never_sent(entry))
         .collect();
     let newest = *lost.first().filter(|_| lost.len() >= PATIENCE)?;
+    let error = newest.outcome().error;
     let message = format!(
-        "{} orders in a row got no answer, and nothing came of them: the newest is {}. Check the network between operator and cloud. {}",
+        "{} orders in a row brought no plain answer, and nothing came of them: the newest is {} ({}).{} {}",
         lost.len(),
         newest.name_any(),
+        codes::unclear(error.as_ref()),
+        codes::unpaid_deal(error.as_ref()),
         go_on(situation, newest)
     );
-    Some(Decision::rest(Verdict { error: newest.outcome().error, ..Verdict::stalled("OutcomeUnknown", message) }))
+    Some(Decision::rest(Verdict { error, ..Verdict::stalled("OutcomeUnknown", message) }))
 }
 
 /// The newest order was not sent, by our own decision: it is tried again, ever more seldom.

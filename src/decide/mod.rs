@@ -5,6 +5,7 @@
 
 mod codes;
 mod growth;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod unseen;
@@ -22,6 +23,7 @@ use crate::{
 
 pub use codes::is_balance;
 pub use growth::NEVER_SENT;
+pub use sizes::sizes_sold;
 
 /// Settings of the policy.
 #[derive(Clone, Copy, Debug)]
@@ -240,7 +242,7 @@ fn settled(policy: &Policy, situation: &Situation<'_>, look: Look<'_>) -> Decisi
         }
         _ if situation.observes() => Decision::rest(observed(situation, instance.size)),
         InstanceState::Running if desired % instance.step() != 0 => {
-            Decision::rest(does_not_divide(situation, instance))
+            Decision::rest(sizes::does_not_divide(situation, instance))
         }
         InstanceState::Running => growth::decide(policy, situation, instance.size, look.at),
         state @ (InstanceState::InProcess | InstanceState::Initializing) => Decision::rest(Verdict::reconciling(
@@ -277,18 +279,6 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
         instance.redis_id, instance.state
     );
     situation.found(10702, "InstanceStatusAbnormal", message)
-}
-
-/// Each shard has the same part of the size, in whole GB.
-fn does_not_divide(situation: &Situation<'_>, instance: &Instance) -> Verdict {
-    let (desired, step, shards) = (situation.desired(), instance.step(), instance.shards());
-    let below = desired - desired.rem_euclid(step);
-    let above = below.saturating_add(step);
-    let nearest = if below >= instance.size { format!("{below} or {above}") } else { above.to_string() };
-    let message = format!(
-        "The instance has {shards} shards, and {desired} MB are not a whole number of GB for each. Declare memSize: {nearest}."
-    );
-    situation.found(10703, "InvalidMemSize", message)
 }
 
 /// An order is being made. One more try while a top-up is waited for is no news before it has an answer.

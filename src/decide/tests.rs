@@ -17,7 +17,7 @@ use crate::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
         testing::{self, at},
     },
-    cloud::{Accepted, Actions, CloudError, Dated, DealState, ErrorKind, Instance, InstanceState, Layout},
+    cloud::{Accepted, Actions, CloudError, Dated, DealState, ErrorKind, Instance, InstanceState, Layout, meaning},
 };
 
 const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
@@ -116,7 +116,7 @@ impl Case {
     /// A look has failed with this code, or without an answer.
     fn fails(self, code: Option<i64>, lasting: bool) -> Self {
         let error = CloudError {
-            kind: if code.is_some() { ErrorKind::Code } else { ErrorKind::NoAnswer },
+            kind: code.map_or(ErrorKind::NoAnswer, |number| ErrorKind::Code(meaning(Some(number), None))),
             code,
             cloud_code: code.map(|code| code.to_string()),
             code_desc: "SomeCode".into(),

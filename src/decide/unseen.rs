@@ -8,6 +8,7 @@ use super::{
     codes::{ReadTrouble, read_trouble},
     failure, later, sentence,
 };
+use crate::cloud::Meaning;
 
 /// The first look takes a moment. When it takes long, one that nothing was told of must not look finished: without conditions kstatus takes
 /// it for that.
@@ -46,14 +47,20 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
                 situation.secret()
             ),
         ),
-        ReadTrouble::Refused => told(
-            Health::Stalled,
-            &error.code_desc,
-            format!(
-                "The cloud refuses to look into region {}: {said} If that is not the region (gz or ap-guangzhou, for example): it can't be changed, so delete this RedisInstance and create another one; the cloud's instance stays as it is.",
-                situation.instance.spec.region
-            ),
-        ),
+        ReadTrouble::Refused => {
+            let region = &situation.instance.spec.region;
+            let advice = match error.meaning() {
+                Some(Meaning::Refused) => {
+                    "If that is not the region (gz or ap-guangzhou, for example): it can't be changed, so delete this RedisInstance and create another one; the cloud's instance stays as it is."
+                }
+                _ => "The cloud's documents say what the code means. It is asked again.",
+            };
+            told(
+                Health::Stalled,
+                &error.code_desc,
+                format!("The cloud refuses to look into region {region}: {said} {advice}"),
+            )
+        }
         // A passing trouble is no news: the status stays as it was, if there is one.
         _ if !look.lasting => {
             let is_work = situation.is_untold() || situation.due || situation.has_new_work();

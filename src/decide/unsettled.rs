@@ -4,10 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, later, ordering, size_is_there};
+use super::{
+    Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, codes, later, ordering, size_is_there,
+};
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
-    cloud::{Accepted, DealState, InstanceState, codes},
+    cloud::{Accepted, DealState, InstanceState},
 };
 
 /// An order whose answer is this late is worth a word.
@@ -34,7 +36,8 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
                 (
                     Phase::Abandoned,
                     format!(
-                        "{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more."
+                        "{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more.{}",
+                        codes::unpaid_deal(entry.outcome().error.as_ref())
                     ),
                 )
             };
@@ -58,13 +61,12 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
     let error = entry.outcome().error;
-    let cause = error.as_ref().map_or("no answer was recorded".to_owned(), |error| {
-        format!("{}: {}", codes::told(error.cloud_code.as_deref(), &error.code_desc), error.message)
-    });
     let message = format!(
-        "It isn't known whether the cloud took the order {} of {} MB ({cause}). Nothing else is ordered until a look after {dead_after} settles it.",
+        "It isn't known whether the cloud took the order {} of {} MB ({}). Nothing else is ordered until a look after {dead_after} settles it.{}",
         entry.name_any(),
-        entry.spec.to
+        entry.spec.to,
+        codes::unclear(error.as_ref()),
+        codes::unpaid_deal(error.as_ref())
     );
     Verdict { error, ..Verdict::reconciling("OutcomeUnknown", message) }
 }
@@ -165,7 +167,7 @@ fn pending(deal_id: &str, state: Option<DealState>) -> String {
         _ if deal_id.is_empty() => format!("{accepted}: the number of its deal isn't known. {ask}"),
         // Normal, also for hours: it has been paid.
         Some(DealState::Pending(status @ (2 | 3))) => format!(
-            "is ordered, and waits for its turn or for the instance's maintenance window: deal {deal_id} has status {status} ({}). Nothing needs to be done.",
+            "is ordered, and waits for its turn or for the instance's maintenance window: deal {deal_id} has status {status} ({}). Nothing needs to be done; if it lasts more than a day, ask the cloud's support.",
             deal_status(status)
         ),
         Some(DealState::Pending(status)) => {

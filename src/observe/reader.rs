@@ -227,12 +227,21 @@ impl Reader {
         if most == 0 {
             return;
         }
-        let missing: Vec<_> = self.state.lock().rows.keys().filter(|id| !found.contains_key(*id)).cloned().collect();
+        let missing: Vec<_> = {
+            let state = self.state.lock();
+            // One that isn't there is asked for by itself, ever more seldom.
+            let there = state.rows.iter().filter(|(_, row)| !matches!(row.seen, Seen::Absent(_)));
+            there.map(|(id, _)| id).filter(|id| !found.contains_key(*id)).cloned().collect()
+        };
         for ids in missing.chunks(most) {
             match patiently(|| shared.calls.list_some(&self.caller, ids)).await {
                 Ok(page) => self.collect(page, found),
+                // Refused for one that isn't there, perhaps: each of these is asked for by itself, and the others may go together.
+                Err(error) if error.meaning().is_some() => {
+                    tracing::debug!(region = self.caller.region, %error, "instances could not be asked for together");
+                }
                 Err(error) => {
-                    tracing::warn!(region = self.caller.region, %error, "instances could not be asked for together: each is by itself");
+                    tracing::debug!(region = self.caller.region, %error, "instances could not be asked for together");
                     return;
                 }
             }

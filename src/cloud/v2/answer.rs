@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::cloud::codes::documented;
+use crate::cloud::codes::{documented, of_number};
 use crate::cloud::json::{self, integer, text};
 use crate::cloud::listing::doubtful;
 use crate::cloud::text::word;
 use crate::cloud::transport::Reply;
-use crate::cloud::{CloudError, ErrorKind};
+use crate::cloud::{CloudError, ErrorKind, Meaning};
 
 /// The fields of an answer whose code is 0.
 pub(super) type Fields = Map<String, Value>;
@@ -51,7 +51,9 @@ fn refusal(code: Option<i64>, cloud_code: String, name: Option<&str>, message: &
         .unwrap_or_else(|| "UnknownCode".to_owned());
     let message = if message.is_empty() { "the cloud gave no message" } else { message };
     let cloud_code = Some(cloud_code);
-    CloudError { kind: ErrorKind::Code, code, cloud_code, code_desc, message: message.to_owned(), at: None }
+    // A name is no code of version 2: what it means isn't documented.
+    let kind = ErrorKind::Code(code.map_or(Meaning::Unknown, of_number));
+    CloudError { kind, code, cloud_code, code_desc, message: message.to_owned(), at: None }
 }
 
 /// `(100004)…`: the code, and the message behind it.

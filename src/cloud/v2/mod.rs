@@ -17,8 +17,7 @@ use secrecy::ExposeSecret;
 use self::answer::Fields;
 pub use self::sign::SignatureMethod;
 use super::clock::CloudClock;
-use super::exchange::none_for;
-use super::text::Texts;
+use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
@@ -147,10 +146,8 @@ impl Cloud for V2 {
             ("orderBy", "redisId".to_owned()),
             ("orderType", "0".to_owned()),
         ];
-        let mut page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await?;
-        let texts = Texts::hiding(&caller.credentials, "");
-        page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
-        Ok(page)
+        let page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await;
+        clean_doubts(caller, page)
     }
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {

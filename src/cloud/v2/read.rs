@@ -86,29 +86,18 @@ pub(super) fn deal(fields: &Fields, deal_id: &str) -> Result<Option<DealState>, 
 }
 
 fn redis_set(fields: &Fields) -> Result<&[Value], CloudError> {
-    match fields.get("data").and_then(|data| data.get("redisSet").or(Some(data))) {
-        Some(Value::Array(rows)) => Ok(rows),
-        // How some servers write an empty list; not without the number that says so too.
-        Some(Value::Null) if total(fields)? == Some(0) => Ok(&[]),
-        _ => Err(doubtful("the answer has no redisSet")),
-    }
+    let set = fields.get("data").and_then(|data| data.get("redisSet").or(Some(data)));
+    listing::rows(set, total(fields)?, "redisSet")
 }
 
 fn total(fields: &Fields) -> Result<Option<usize>, CloudError> {
-    let total = fields.get("totalCount").or_else(|| fields.get("data")?.get("totalCount"));
-    let read = |total| integer(total).and_then(|total| usize::try_from(total).ok());
-    total.map(|total| read(total).ok_or_else(|| doubtful(format!("totalCount is {total}")))).transpose()
+    listing::total(fields.get("totalCount").or_else(|| fields.get("data")?.get("totalCount")))
 }
 
 fn instance(row: &Value) -> Result<Instance, CloudError> {
     let number = |name: &str| row.get(name).and_then(integer);
     let id = listing::id(row.get("redisId"))?;
-    let Some(size) = number("size").filter(|size| *size > 0) else {
-        return Err(doubtful(format!("{id} has the size {}", shown(row.get("size")))));
-    };
-    let Some(state) = number("status").map(listing::state) else {
-        return Err(doubtful(format!("{id} has the status {}", shown(row.get("status")))));
-    };
+    let (size, state) = listing::size_and_state(id, row.get("size"), row.get("status"))?;
     let (zone_id, type_id) = (number("zoneId"), number("typeId"));
     Ok(Instance { redis_id: id.to_owned(), state, size, zone_id, type_id, layout: Layout::default() })
 }

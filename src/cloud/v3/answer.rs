@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::cloud::codes::mirrored;
+use crate::cloud::codes::of_name;
 use crate::cloud::json::{self, text};
 use crate::cloud::listing::doubtful;
 use crate::cloud::text::word;
@@ -41,9 +41,10 @@ pub(super) fn open(reply: &Reply) -> Result<Fields, CloudError> {
 
 fn refusal(name: String, message: &str) -> CloudError {
     let message = if message.is_empty() { "the cloud gave no message" } else { message };
+    let (meaning, code) = of_name(&name);
     CloudError {
-        kind: ErrorKind::Code,
-        code: mirrored(&name),
+        kind: ErrorKind::Code(meaning),
+        code,
         code_desc: word(&name).unwrap_or_else(|| "UnknownCode".to_owned()),
         cloud_code: Some(name),
         message: message.to_owned(),

@@ -38,7 +38,7 @@ fn an_error_is_told_by_its_own_code_its_last_part_and_the_number_that_it_mirrors
     let error = refused("InvalidParameterValue.ReduceCapacityNotAllowed");
     assert_eq!(
         (error.kind, error.code, error.code_desc.as_str()),
-        (ErrorKind::Code, Some(11057), "ReduceCapacityNotAllowed")
+        (ErrorKind::Code(Meaning::NoShrink), Some(11057), "ReduceCapacityNotAllowed")
     );
     assert_eq!(error.cloud_code.as_deref(), Some("InvalidParameterValue.ReduceCapacityNotAllowed"));
     assert_eq!((error.message.as_str(), error.meaning()), ("said so", Some(Meaning::NoShrink)));
@@ -109,6 +109,17 @@ fn with(name: &str, value: impl Into<Value>) -> Value {
     row
 }
 
+trait With {
+    fn and(self, name: &str, value: impl Into<Value>) -> Value;
+}
+
+impl With for Value {
+    fn and(mut self, name: &str, value: impl Into<Value>) -> Value {
+        self[name] = value.into();
+        self
+    }
+}
+
 fn look(row: Value) -> Result<Option<Instance>, CloudError> {
     read(json!({"TotalCount": 1, "InstanceSet": [row]}), |fields| read::found(fields, "crs-1"))
 }
@@ -140,9 +151,19 @@ fn a_row_that_contradicts_itself_is_doubtful_and_says_in_what() {
         (with("Size", 6), "has 6 MB, but 3 shards of 2048 MB"),
         (with("RedisShardSize", 2), "has 6144 MB, but 3 shards of 2 MB"),
         (with("RedisShardNum", 4), "4 shards of 2048"),
-        (with("RedisShardNum", 0), "a cluster and has 0 shards"),
-        (with("RedisShardNum", Value::Null), "a cluster and has null shards"),
-        (with("RedisShardNum", i64::MAX), "shards"),
+        (with("RedisShardNum", 0), "doesn't say of how many shards"),
+        (with("RedisShardNum", Value::Null), "doesn't say of how many shards"),
+        (with("RedisReplicasNum", Value::Null), "doesn't say of how many shards and replicas"),
+        (with("RedisShardNum", i64::MAX), "the RedisShardNum 9223372036854775807"),
+        (with("RedisReplicasNum", -1), "the RedisReplicasNum -1"),
+        (with("RedisShardSize", 2048.5), "3 shards of 2048.5 MB"),
+        (with("ProductType", "standalone").and("Type", 8), "is no cluster, and has 3 shards"),
+        (with("ProductType", Value::Null).and("Type", Value::Null), "is no cluster, and has 3 shards"),
+        (with("ProductType", Value::Null).and("RedisShardNum", Value::Null), "doesn't say of how many shards"),
+        (
+            with("ProductType", "standalone").and("Type", 8).and("RedisShardNum", 1),
+            "has 6144 MB, but 1 shards of 2048 MB",
+        ),
         (with("Status", Value::Null), "the status null"),
         (with("InstanceId", "crs-2"), "the answer shows crs-2"),
     ] {
@@ -151,6 +172,13 @@ fn a_row_that_contradicts_itself_is_doubtful_and_says_in_what() {
     }
     let twice = json!({"TotalCount": 2, "InstanceSet": [row("crs-1"), row("crs-1")]});
     doubt(read(twice, |fields| read::found(fields, "crs-1")));
+}
+
+#[test]
+fn one_in_process_is_believed_whatever_its_layout_is_about_to_be() {
+    let row = with("Status", 1).and("RedisShardNum", 5);
+    let instance = look(row).unwrap().unwrap();
+    assert_eq!((instance.state, instance.size), (InstanceState::InProcess, 6144));
 }
 
 #[test]
@@ -216,11 +244,9 @@ fn sizes_are_those_of_the_region_zone_type_and_way_to_pay_for_all_shards_togethe
         Some(SizesSold::List(sizes.iter().map(|&(size, sold_out)| SoldSize { size, sold_out }).collect()))
     };
     assert_eq!(sizes(row("crs-1")), list(&[(3072, false), (6144, false), (12288, true)]));
-    let mut standard = with("Type", 8);
-    standard["RedisShardNum"] = json!(1);
-    standard["RedisShardSize"] = json!(6144);
+    let standard = with("Type", 8).and("ProductType", "standalone").and("RedisShardNum", 1).and("RedisShardSize", 6144);
     assert_eq!(sizes(standard), list(&[(1024, false), (8192, false)]), "in whole GB");
-    assert_eq!(sizes(with("Type", 17)), None);
+    assert_eq!(sizes(with("Type", 18)), None);
     assert_eq!(sizes(with("ZoneId", 7)), None);
 }
 

@@ -20,8 +20,7 @@ use serde_json::{Value, json};
 
 use self::answer::Fields;
 use super::clock::CloudClock;
-use super::exchange::none_for;
-use super::text::Texts;
+use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
@@ -53,7 +52,7 @@ pub struct V3 {
 }
 
 impl V3 {
-    /// `endpoint` is the API's URL, by default the cloud's own (of mainland China). `local_clock` gives the Timestamp of the first request
+    /// `endpoint` is the API's URL, by default the cloud's own (of mainland China), and has no path. `local_clock` gives the Timestamp of the first request
     /// (later ones follow the cloud's `Date`).
     ///
     /// # Errors
@@ -70,7 +69,12 @@ impl V3 {
         local_clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         timeouts: Timeouts,
     ) -> Result<Self, EndpointError> {
-        Ok(Self { transport: Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)? })
+        let transport = Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)?;
+        // What is signed says so.
+        if transport.path() != "/" {
+            return Err(EndpointError::Path);
+        }
+        Ok(Self { transport })
     }
 
     async fn ask<T>(
@@ -117,10 +121,8 @@ impl V3 {
     }
 
     async fn page(&self, caller: &Caller, parameters: Value, offset: usize) -> Result<Dated<Page>, CloudError> {
-        let mut page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await?;
-        let texts = Texts::hiding(&caller.credentials, "");
-        page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
-        Ok(page)
+        let page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await;
+        clean_doubts(caller, page)
     }
 
     async fn ask_deal(
@@ -129,7 +131,7 @@ impl V3 {
         order: &Accepted,
         parameters: Value,
     ) -> Result<Dated<Option<DealState>>, CloudError> {
-        self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, order)).await
+        none_for(11059, self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, order)).await)
     }
 }
 
@@ -184,6 +186,11 @@ impl Cloud for V3 {
     ) -> Result<Dated<Accepted>, CloudError> {
         if look.redis_id != permit.redis_id() {
             let message = format!("the order is for {}, the look was at {}", permit.redis_id(), look.redis_id);
+            return Err(CloudError::not_sent("Doubtful", message));
+        }
+        // The cloud would carry it out.
+        if permit.mem_size() <= look.size {
+            let message = format!("{} MB are not above the {} MB of {}", permit.mem_size(), look.size, look.redis_id);
             return Err(CloudError::not_sent("Doubtful", message));
         }
         let mut parameters = order(look, permit.mem_size())?;

@@ -8,10 +8,12 @@ use super::PAGE;
 use super::answer::Fields;
 use crate::cloud::json::{integer, text};
 use crate::cloud::listing::{self, deal_state, doubtful, is_deal, shown};
-use crate::cloud::{Accepted, CloudError, DealState, Instance, Layout, Page, Price, SizesSold, SoldSize};
+use crate::cloud::{
+    Accepted, CloudError, DealState, Instance, InstanceState, Layout, Page, Price, SizesSold, SoldSize,
+};
 
-/// No instance has more shards.
-const MOST_SHARDS: i64 = 1024;
+/// No instance has more shards, or replicas.
+const MOST_NODES: i64 = 1024;
 /// The types (`Type`) that are sold by the size of their shards; all others by that of the whole.
 const CLUSTERS: [i64; 5] = [4, 7, 9, 16, 18];
 const MB_PER_GB: i64 = 1024;
@@ -60,16 +62,17 @@ pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Op
     let regions = regions.ok_or_else(|| doubtful("the answer has no RegionSet"))?;
     let set = |row: &'_ Value, name: &str| row.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let number = |row: &Value, name: &str| row.get(name).and_then(integer);
-    let is_here = |zone: &Value| [number(zone, "OldZoneId"), number(zone, "ZoneId")].contains(&look.zone_id);
+    let (Some(zone_id), Some(type_id)) = (look.zone_id, look.type_id) else {
+        return Err(doubtful(format!("the row of {} names no zone and type to ask for", look.redis_id)));
+    };
+    let is_here = |zone: &Value| number(zone, "OldZoneId").or_else(|| number(zone, "ZoneId")) == Some(zone_id);
     let is_like = |product: &Value| {
         let paid = number(product, "PayMode");
-        number(product, "Type") == look.type_id
+        number(product, "Type") == Some(type_id)
             && (paid.is_none() || look.layout.billing_mode.is_none() || paid == look.layout.billing_mode)
     };
-    let (name, parts) = match look.type_id {
-        Some(kind) if CLUSTERS.contains(&kind) => ("ShardSize", look.shards()),
-        _ => ("TotalSize", 1),
-    };
+    let is_cluster = CLUSTERS.contains(&type_id);
+    let (name, parts) = if is_cluster { ("ShardSize", look.shards()) } else { ("TotalSize", 1) };
     let here = regions.iter().filter(|row| row.get("RegionId").and_then(Value::as_str) == Some(region));
     let zones = here.flat_map(|row| set(row, "ZoneSet")).filter(is_here);
     let mut sizes = BTreeMap::new();
@@ -106,42 +109,55 @@ pub(super) fn deal(fields: &Fields, order: &Accepted) -> Result<Option<DealState
 }
 
 fn instance_set(fields: &Fields) -> Result<&[Value], CloudError> {
-    match fields.get("InstanceSet") {
-        Some(Value::Array(rows)) => Ok(rows),
-        // How some servers write an empty list; not without the number that says so too.
-        Some(Value::Null) if total(fields)? == Some(0) => Ok(&[]),
-        _ => Err(doubtful("the answer has no InstanceSet")),
-    }
+    listing::rows(fields.get("InstanceSet"), total(fields)?, "InstanceSet")
 }
 
 fn total(fields: &Fields) -> Result<Option<usize>, CloudError> {
-    let read = |total| integer(total).and_then(|total| usize::try_from(total).ok());
-    let doubt = |total| doubtful(format!("TotalCount is {}", shown(Some(total))));
-    fields.get("TotalCount").map(|total| read(total).ok_or_else(|| doubt(total))).transpose()
+    listing::total(fields.get("TotalCount"))
 }
 
 fn instance(row: &Value) -> Result<Instance, CloudError> {
     let number = |name: &str| row.get(name).and_then(integer);
     let id = listing::id(row.get("InstanceId"))?;
-    let Some(size) = number("Size").filter(|size| *size > 0) else {
-        return Err(doubtful(format!("{id} has the size {}", shown(row.get("Size")))));
-    };
-    let Some(state) = number("Status").map(listing::state) else {
-        return Err(doubtful(format!("{id} has the status {}", shown(row.get("Status")))));
-    };
-    let shards = number("RedisShardNum").filter(|shards| (1..=MOST_SHARDS).contains(shards));
-    let is_cluster = row.get("ProductType").and_then(Value::as_str) == Some("cluster");
-    if is_cluster && shards.is_none() {
-        let shards = shown(row.get("RedisShardNum"));
-        return Err(doubtful(format!("{id} is a cluster and has {shards} shards")));
+    let (size, state) = listing::size_and_state(id, row.get("Size"), row.get("Status"))?;
+    let layout = layout(row).map_err(|what| doubtful(format!("{id} {what}")))?;
+    // Orders are for instances that run. One in process may show a layout that is neither the old nor the new one.
+    if state == InstanceState::Running {
+        check(row, size, layout).map_err(|what| doubtful(format!("{id} {what}")))?;
     }
-    let shard_size = number("RedisShardSize").filter(|size| *size > 0);
-    if let (Some(shards), Some(shard_size)) = (shards, shard_size)
-        && shard_size.checked_mul(shards) != Some(size)
-    {
-        return Err(doubtful(format!("{id} has {size} MB, but {shards} shards of {shard_size} MB")));
+    let (zone_id, type_id) = (number("ZoneId"), number("Type"));
+    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id, type_id, layout })
+}
+
+/// What the row says of the layout. A number that is shown and is none tells that something is read wrongly.
+fn layout(row: &Value) -> Result<Layout, String> {
+    let shown_in = |name: &str| match row.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let number = integer(value).filter(|number| (0..=MOST_NODES).contains(number));
+            number.map(Some).ok_or_else(|| format!("has the {name} {}", shown(Some(value))))
+        }
+    };
+    let shards = shown_in("RedisShardNum")?.filter(|shards| *shards > 0);
+    let replicas = shown_in("RedisReplicasNum")?;
+    Ok(Layout { shards, replicas, billing_mode: row.get("BillingMode").and_then(integer) })
+}
+
+/// An order passes the size of a shard: a size, a number of shards and an architecture that don't fit would make it one of another size.
+fn check(row: &Value, size: i64, layout: Layout) -> Result<(), String> {
+    let kind = row.get("Type").and_then(integer);
+    let is_cluster = row.get("ProductType").and_then(Value::as_str) == Some("cluster")
+        || kind.is_some_and(|kind| CLUSTERS.contains(&kind));
+    let shards = match (is_cluster, layout.shards, layout.replicas) {
+        (true, Some(shards), Some(_)) => shards,
+        (true, ..) => return Err("is a cluster, and its row doesn't say of how many shards and replicas".to_owned()),
+        (false, None | Some(1), _) => 1,
+        (false, Some(shards), _) => return Err(format!("is no cluster, and has {shards} shards")),
+    };
+    match row.get("RedisShardSize") {
+        None | Some(Value::Null) => Ok(()),
+        Some(part) if integer(part) == Some(0) && !is_cluster => Ok(()),
+        Some(part) if integer(part).and_then(|part| part.checked_mul(shards)) == Some(size) => Ok(()),
+        Some(part) => Err(format!("has {size} MB, but {shards} shards of {} MB", shown(Some(part)))),
     }
-    let replicas = number("RedisReplicasNum").filter(|replicas| *replicas >= 0);
-    let layout = Layout { shards, replicas, billing_mode: number("BillingMode") };
-    Ok(Instance { redis_id: id.to_owned(), state, size, zone_id: number("ZoneId"), type_id: number("Type"), layout })
 }

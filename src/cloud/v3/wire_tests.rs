@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::cloud::testing::{Seen, Server, Then, header, http};
-use crate::cloud::{Credentials, ErrorKind, InstanceState, Layout};
+use crate::cloud::{Credentials, ErrorKind, InstanceState, Layout, Meaning};
 
 const DATE: &str = "Date: Tue, 24 Nov 2026 20:27:34 GMT\r\n";
 const DATE_SECOND: i64 = 1_795_552_054;
@@ -111,18 +111,27 @@ async fn an_order_that_can_not_be_meant_is_not_sent() {
     let server = Server::start(|_, _| ok(accepted())).await;
     let client = client(&server);
     let other = Instance { redis_id: "crs-2".into(), ..running(None, None) };
-    for (look, size) in [(running(Some(3), None), 4096), (other, 4096)] {
+    // Not divisible; another instance; no growth, which the cloud would carry out.
+    for (look, size) in [(running(Some(3), None), 4096), (other, 4096), (running(None, None), 3072)] {
         let error = client.upgrade(&caller(), &look, permit(size)).await.unwrap_err();
         assert_eq!((error.kind, error.code_desc.as_str()), (ErrorKind::NotSent, "Doubtful"));
     }
     assert!(server.seen().is_empty());
 }
 
+#[test]
+fn an_address_of_version_2_is_none_of_3_0() {
+    let path = |path: &str| V3::new(Some(&format!("http://127.0.0.1:1{path}")), Timestamp::now).map(drop);
+    assert!(path("").is_ok() && path("/").is_ok());
+    let error = path("/v2/index.php").unwrap_err();
+    assert!(matches!(error, EndpointError::Path) && error.to_string().contains("no path"), "{error}");
+}
+
 #[tokio::test]
 async fn an_order_whose_answer_is_lost_or_refused_for_its_time_is_sent_once() {
     for (then, kind) in [
         (Then::Close, ErrorKind::NoAnswer),
-        (refused("AuthFailure.SignatureExpire"), ErrorKind::Code),
+        (refused("AuthFailure.SignatureExpire"), ErrorKind::Code(Meaning::Clock)),
         (http("200 OK", DATE, "<html>busy</html>"), ErrorKind::NoAnswer),
     ] {
         let then = std::sync::Mutex::new(Some(then));
@@ -175,9 +184,9 @@ async fn a_list_is_asked_for_by_whole_pages_oldest_first_and_instances_by_their_
 
 #[tokio::test]
 async fn a_deal_is_asked_for_by_its_id_and_where_that_is_not_known_by_its_name() {
-    let server = Server::start(|_, seen| {
-        let found = body(seen).get("DealName").is_some();
-        ok(json!({"DealDetails": if found { json!([{"DealName": "2026x", "Status": 4}]) } else { json!([]) }}))
+    let server = Server::start(|_, seen| match body(seen).get("DealName") {
+        Some(_) => ok(json!({"DealDetails": [{"DealName": "2026x", "Status": 4}]})),
+        None => refused("ResourceUnavailable.InstanceNoDeal"),
     })
     .await;
     let client = client(&server);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::{
         Phase,
-        testing::{settled_by, written},
+        testing::{named, settled, settled_by, written},
     },
     decide::codes::ReadTrouble,
 };
@@ -256,4 +256,70 @@ fn one_that_is_not_looked_at_for_seconds_does_not_look_finished() {
     let told = crate::report::status(&case.instance, &[], &case.seen, &late.verdict, false, case.now);
     case.instance.status = Some(told);
     assert_eq!(case.decide().verdict.health, Health::AsBefore);
+}
+
+/// The newest order was refused by API 3.0 at [`SIGNED`].
+fn refused_by_3_0(code: Option<i64>, name: &str) -> Case {
+    let error = Some(named(code, name, SIGNED));
+    wants(2048).entry(1024, 2048, RedisUpgradeStatus { error, ..settled(Phase::Refused, SIGNED) })
+}
+
+#[test]
+fn a_refusal_by_3_0_leads_where_the_number_that_it_mirrors_leads() {
+    for (code, name) in [
+        (10701, "ResourceNotFound.InstanceNotExists"),
+        (10702, "ResourceUnavailable.InstanceStatusAbnormal"),
+        (10702, "ResourceInUse.InstanceBeenLocked"),
+        (10703, "InvalidParameterValue.SpecNotExist"),
+        (11063, "LimitExceeded.MemSizeNotInRange"),
+        (11057, "InvalidParameterValue.ReduceCapacityNotAllowed"),
+        (5200, "ResourceUnavailable.SaleOut"),
+        (100_207, "ResourceUnavailable.AccountBalanceNotEnough"),
+        (4400, "RequestLimitExceeded.UinLimitExceeded"),
+        (4300, "UnauthorizedOperation.NoCAMAuthed"),
+        (4000, "InvalidParameterValue.UnSupportedType"),
+        (5500, "UnsupportedOperation.LowVersion"),
+    ] {
+        let last = name.rsplit('.').next().unwrap();
+        let (three, two) = (refused_by_3_0(Some(code), name), refused(code, last));
+        for look in [SIGNED, SIGNED + LAG, SIGNED + LAG + 1, SIGNED + 86_400] {
+            for requested in [None, Some("now")] {
+                let decided = |case: &Case| {
+                    let case = requested.iter().fold(case.clone(), |case, text| case.annotated(REQUESTED_AT, text));
+                    let decision = case.runs(1024, look).decide();
+                    (decision.step, decision.verdict.health, decision.verdict.reason, decision.again)
+                };
+                assert_eq!(decided(&three), decided(&two), "{name} at {look}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unpaid_deal_leaves_the_outcome_open_and_is_told() {
+    let error = Some(named(Some(100_207), "FailedOperation.PayFailed", SIGNED));
+    let unpaid = RedisUpgradeStatus { error, ..written() };
+    let case = wants(2048).entry(1024, 2048, unpaid.clone());
+    assert_eq!(case.clone().runs(1024, DEAD).rests(Health::Reconciling, "OutcomeUnknown"), Some(LIFETIME + LAG));
+    let told = |case: &Case| {
+        let message = case.decide().verdict.message;
+        assert!(message.contains("PayFailed") && message.contains("cancel it in the console"), "{message}");
+    };
+    told(&case.clone().runs(1024, DEAD));
+    let Some(Step::Settle { phase: Phase::Abandoned, evidence, .. }) = case.runs(1024, DEAD + 1).decide().step else {
+        panic!("it is dead")
+    };
+    assert!(evidence.contains("cancel it in the console"), "{evidence}");
+
+    let given_up = RedisUpgradeStatus { phase: Phase::Abandoned, settled_at: Some(at(DEAD + 1)), ..unpaid };
+    let often = (0..3).fold(wants(2048), |case, _| case.entry(1024, 2048, given_up.clone())).runs(1024, DEAD + 9999);
+    often.rests(Health::Stalled, "OutcomeUnknown");
+    told(&often);
+}
+
+#[test]
+fn only_a_request_that_is_refused_as_such_is_blamed_on_the_region() {
+    let message = |code| wants(2048).fails(Some(code), true).decide().verdict.message;
+    assert!(message(4000).contains("If that is not the region"), "{}", message(4000));
+    assert!(!message(11201).contains("If that is not the region"), "{}", message(11201));
 }

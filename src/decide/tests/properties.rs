@@ -4,7 +4,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select, test_runner:
 
 use super::*;
 use crate::{
-    api::{Mode, Phase, testing::failure},
+    api::{
+        Failure, Mode, Phase,
+        testing::{self, failure},
+    },
     cloud::Accepted,
     decide::NEVER_SENT,
 };
@@ -33,6 +36,19 @@ fn state() -> impl Strategy<Value = InstanceState> {
     ]
 }
 
+fn error() -> impl Strategy<Value = Failure> {
+    let of_3_0 = select(vec![
+        testing::named(Some(100_207), "FailedOperation.PayFailed", SIGNED),
+        testing::named(Some(100_207), "ResourceUnavailable.AccountBalanceNotEnough", SIGNED),
+        testing::named(Some(10702), "ResourceInUse.InstanceBeenLocked", SIGNED),
+        testing::named(Some(11057), "InvalidParameterValue.ReduceCapacityNotAllowed", SIGNED),
+        testing::named(None, "FailedOperation.Unknown", SIGNED),
+        testing::named(None, "AuthFailure.SignatureExpire", SIGNED),
+        testing::named(None, "UnauthorizedOperation.NoCAMAuthed", SIGNED),
+    ]);
+    prop_oneof![code().prop_map(|(code, name)| failure(code, name, SIGNED)), of_3_0]
+}
+
 fn code() -> impl Strategy<Value = (Option<i64>, &'static str)> {
     select(vec![
         (Some(100_207), "AccountBalanceNotEnough"),
@@ -54,12 +70,12 @@ fn phase() -> impl Strategy<Value = Phase> {
 }
 
 prop_compose! {
-    fn status()(phase in phase(), deal in option::of("471[0-9]"), error in option::of(code()), delivered in option::weighted(0.2, second()),
+    fn status()(phase in phase(), deal in option::of("471[0-9]"), error in option::of(error()), delivered in option::weighted(0.2, second()),
                 settled in option::weighted(0.9, second())) -> RedisUpgradeStatus {
         RedisUpgradeStatus {
             phase,
             deal_id: deal,
-            error: error.map(|(code, name)| failure(code, name, SIGNED)),
+            error,
             delivered_at: delivered.map(at),
             settled_at: settled.filter(|_| phase.is_settled()).map(at),
             ..RedisUpgradeStatus::default()
