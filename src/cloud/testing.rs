@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use proptest::prelude::*;
 use reqwest::Url;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -111,4 +113,28 @@ pub(super) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 /// An answer with these headers (each ending in `\r\n`) and this body.
 pub(super) fn http(status: &str, headers: &str, body: &str) -> Then {
     Then::Answer(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+/// Any JSON, with the names and words that readers look for among it.
+pub(super) fn any_json(
+    names: &'static [&'static str],
+    words: &'static [&'static str],
+) -> impl Strategy<Value = Value> + use<> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(words).prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        prop::sample::select(vec![0, 1]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((prop::sample::select(names), inner), 0..8).prop_map(|fields| Value::Object(
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            )),
+        ]
+    })
 }
