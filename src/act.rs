@@ -107,7 +107,7 @@ impl Actor {
                     balance_low_until: None,
                     due: subject.due,
                     now: self.calls.now(),
-                    actions: self.calls.actions,
+                    dialect: self.calls.dialect,
                 },
             );
             steps += 1;
@@ -254,7 +254,7 @@ impl Actor {
             Err(error) => error,
         };
         let at = error.at.unwrap_or_else(|| self.calls.now());
-        let mut failure = decide::failure(&error, self.calls.actions.upgrade, at);
+        let mut failure = decide::failure(&error, self.calls.dialect.upgrade, at);
         match error.kind {
             ErrorKind::NotSent => {
                 failure.code_desc = NEVER_SENT.into();

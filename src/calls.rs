@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, ErrorKind, Instance, Page, SizesSold, codes,
+        Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, Page, SizesSold, codes,
         limits::Limits,
     },
     telemetry::Metrics,
@@ -32,13 +32,13 @@ pub struct Calls {
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     /// What the API calls them.
-    pub actions: Actions,
+    pub dialect: Dialect,
 }
 
 impl Calls {
     pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let actions = cloud.actions();
-        Self { cloud, limits: Arc::new(limits), metrics, actions }
+        let dialect = cloud.dialect();
+        Self { cloud, limits: Arc::new(limits), metrics, dialect }
     }
 
     /// How far the cloud's clock is ahead of this machine's.
@@ -54,7 +54,7 @@ impl Calls {
     }
 
     pub async fn list(&self, caller: &Caller, offset: usize) -> Call<Page> {
-        self.limited(caller, self.actions.describe, self.cloud.list(caller, offset)).await
+        self.limited(caller, self.dialect.describe, self.cloud.list(caller, offset)).await
     }
 
     pub fn most_ids(&self) -> usize {
@@ -62,29 +62,29 @@ impl Calls {
     }
 
     pub async fn list_some(&self, caller: &Caller, redis_ids: &[String]) -> Call<Page> {
-        self.limited(caller, self.actions.describe, self.cloud.list_some(caller, redis_ids)).await
+        self.limited(caller, self.dialect.describe, self.cloud.list_some(caller, redis_ids)).await
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
-        self.limited(caller, self.actions.describe, self.cloud.find(caller, redis_id)).await
+        self.limited(caller, self.dialect.describe, self.cloud.find(caller, redis_id)).await
     }
 
     /// Looks at one instance for a step that is due. Its share of the limit was taken with [`Self::reserve`].
     pub async fn look(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
-        self.counted(caller, self.actions.describe, soon(self.cloud.find(caller, redis_id))).await
+        self.counted(caller, self.dialect.describe, soon(self.cloud.find(caller, redis_id))).await
     }
 
     pub async fn deal(&self, caller: &Caller, order: &Accepted) -> Call<Option<DealState>> {
-        self.limited(caller, self.actions.deal, soon(self.cloud.deal(caller, order))).await
+        self.limited(caller, self.dialect.deal, soon(self.cloud.deal(caller, order))).await
     }
 
     pub async fn sizes(&self, caller: &Caller, look: &Instance) -> Call<Option<SizesSold>> {
-        self.limited(caller, self.actions.products, soon(self.cloud.sizes(caller, look))).await
+        self.limited(caller, self.dialect.products, soon(self.cloud.sizes(caller, look))).await
     }
 
     /// Takes the shares of the limits that one look and, if `ordering`, one order need, before anything is read for them.
     pub fn reserve(&self, caller: &Caller, ordering: bool) -> Result<(), Duration> {
-        let Actions { describe, upgrade, .. } = self.actions;
+        let Dialect { describe, upgrade, .. } = self.dialect;
         let both = [describe, upgrade];
         self.take(caller, if ordering { &both } else { &both[..1] })
     }
@@ -96,7 +96,7 @@ impl Calls {
         look: &Instance,
         permit: SendPermit,
     ) -> Result<Dated<Accepted>, CloudError> {
-        self.counted(caller, self.actions.upgrade, self.cloud.upgrade(caller, look, permit)).await
+        self.counted(caller, self.dialect.upgrade, self.cloud.upgrade(caller, look, permit)).await
     }
 
     async fn limited<T>(

@@ -59,7 +59,9 @@ impl Reporter {
         let mut written = self.written.lock();
         match written.get(&object) {
             Some(newer) if newer.uid() == instance.uid() && version(&newer.metadata) > version(&instance.metadata) => {
-                Arc::new(RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) })
+                let mut fresh = RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) };
+                fresh.metadata.resource_version = newer.resource_version();
+                Arc::new(fresh)
             }
             _ => {
                 written.remove(&object);
@@ -87,13 +89,17 @@ impl Reporter {
         let patch = json!({
             "apiVersion": RedisInstance::api_version(&()),
             "kind": RedisInstance::kind(&()),
-            // The uid keeps an object made again under the same name from getting its predecessor's status.
-            "metadata": { "name": instance.name_any(), "uid": instance.uid() },
+            // The uid keeps an object made again under the same name from getting its predecessor's status, and the resourceVersion one from
+            // being overwritten with what a process that was frozen meanwhile once knew.
+            "metadata": {
+                "name": instance.name_any(), "uid": instance.uid(), "resourceVersion": instance.resource_version(),
+            },
             "status": after,
         });
         let apply = PatchParams::apply(MANAGER).force();
         match within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            // Gone, or changed meanwhile: then the watch is about to say so, and it is told afresh.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(()),
             patched => {
                 let mut patched = patched?;
                 patched.metadata.managed_fields = None;

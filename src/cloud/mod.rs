@@ -125,7 +125,7 @@ pub struct Layout {
 }
 
 /// Sizes come in whole GB, here in MB: of the whole instance in version 2 (239/5328), of each shard in 3.0.
-const STEP: i64 = 1024;
+pub const STEP: i64 = 1024;
 
 impl Instance {
     /// An order's size is a multiple of this, MB.
@@ -193,9 +193,12 @@ pub struct Price {
     pub currency: String,
 }
 
-/// What the API calls its actions.
+/// What the two APIs do differently, and people are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Actions {
+pub struct Dialect {
+    /// An order for less than the instance has is carried out.
+    pub shrinks: bool,
+    // The names of actions.
     pub describe: &'static str,
     pub upgrade: &'static str,
     pub deal: &'static str,
@@ -261,7 +264,7 @@ impl CloudError {
 /// One generation of the cloud's API.
 #[async_trait]
 pub trait Cloud: Send + Sync + 'static {
-    fn actions(&self) -> Actions;
+    fn dialect(&self) -> Dialect;
 
     /// One page of all instances of the account in the region, from the row number `offset` (from 0) on.
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError>;

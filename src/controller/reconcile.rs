@@ -199,7 +199,7 @@ impl Operator {
             balance_low_until: None,
             due: false,
             now,
-            actions: self.actor.calls.actions,
+            dialect: self.actor.calls.dialect,
         };
         let mut decision = decide(&self.actor.policy, &situation);
         let Some(Caller { account, .. }) = &view.caller else { return (Done { entries, seen, decision }, None) };

@@ -130,6 +130,9 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
     let error = newest.outcome().error;
     let name = error.as_ref().map_or("Refused", |error| error.code_desc.as_str());
     let said = format!("The cloud says: {}", said(error.as_ref()));
+    // The other API said it, and this one may say something else. It is not asked by itself: two that speak different ones would take turns.
+    let action = error.as_ref().map_or(situation.dialect.upgrade, |error| &error.action);
+    let is_other_api = action != situation.dialect.upgrade;
     let wait = |what, verdict: fn(&str, String) -> Verdict, reason| {
         wait(policy, &refused, look_at, what, |message| verdict(reason, message))
     };
@@ -148,21 +151,24 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
             None
         }
         Retry::WithAnotherSecret => {
-            let (secret, upgrade) = (situation.secret(), situation.actions.upgrade);
+            let (secret, upgrade) = (situation.secret(), situation.dialect.upgrade);
             stalled(
                 "AuthFailure",
                 format!(
-                    "The cloud refuses an order with the key of Secret {secret}: {said} Give the key the right to {upgrade} and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
+                    "An order with the key of Secret {secret} was refused ({action}). {said} Give the key the right to {upgrade} and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
                 ),
             )
         }
         Retry::AtAnotherSize if newest.spec.from != size => None,
-        Retry::AtAnotherSize | Retry::WhenAsked => stalled(
-            name,
-            format!(
-                "{said} It is tried again when you change the spec, or set the annotation crs.qcloud.com/requestedAt to a new text."
-            ),
-        ),
+        Retry::AtAnotherSize | Retry::WhenAsked => {
+            let other = if is_other_api { format!(" ({action}, of the other API, said so.)") } else { String::new() };
+            stalled(
+                name,
+                format!(
+                    "{said}{other} It is tried again when you change the spec, or set the annotation crs.qcloud.com/requestedAt to a new text."
+                ),
+            )
+        }
     }
 }
 

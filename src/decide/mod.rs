@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{
     api::{Failure, Phase, RedisInstance, RedisUpgrade},
-    cloud::{Accepted, Actions, CloudError, Dated, DealState, Instance, InstanceState},
+    cloud::{Accepted, CloudError, Dated, DealState, Dialect, Instance, InstanceState, STEP},
 };
 
 pub use codes::is_balance;
@@ -71,7 +71,7 @@ pub struct Situation<'a> {
     /// The cloud's time, as far as known.
     pub now: Timestamp,
     /// What the API calls what is asked of it.
-    pub actions: Actions,
+    pub dialect: Dialect,
 }
 
 /// The `RedisInstance` that comes first of several on the same instance.
@@ -198,8 +198,8 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
     let look = match situation.seen {
         Seen::NotYet => return unseen::not_yet(situation),
         Seen::Failed(look) => return unseen::decide(situation, look),
-        Seen::Absent(at) => Look { instance: None, at: *at, action: situation.actions.describe },
-        Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at, action: situation.actions.describe },
+        Seen::Absent(at) => Look { instance: None, at: *at, action: situation.dialect.describe },
+        Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at, action: situation.dialect.describe },
     };
     if let Some(entry) = situation.entries.iter().find(|entry| !entry.phase().is_settled()) {
         return unsettled::decide(policy, situation, entry, look);
@@ -303,17 +303,22 @@ fn size_is_there(situation: &Situation<'_>, size: i64) -> Verdict {
         return observed(situation, size);
     }
     if situation.was_ready() {
+        // Only whole GB can be declared; more would be bought.
+        let declarable = size - size % STEP;
         return Verdict::ready(
             "LargerThanDeclared",
             format!(
-                "The instance was made larger elsewhere: it has {size} MB, {desired} are declared. Declare memSize: {size} to keep the manifest true."
+                "The instance was made larger elsewhere: it has {size} MB, {desired} are declared. Declare memSize: {declarable} to keep the manifest true."
             ),
         );
     }
     situation.found(
         11057,
         "ReduceCapacityNotAllowed",
-        format!("The instance has {size} MB, {desired} are declared, and an instance is never made smaller. Declare memSize: {size} or more."),
+        format!(
+            "The instance has {size} MB, {desired} are declared, and an instance is never made smaller. Declare memSize: {} or more.",
+            size.saturating_add(STEP - 1) / STEP * STEP
+        ),
     )
 }
 
@@ -368,8 +373,8 @@ impl<'a> Situation<'a> {
             code_desc: name.into(),
             message: message.clone(),
             action: match code {
-                10703 | 11057 | 100_207 => self.actions.upgrade,
-                _ => self.actions.describe,
+                10703 | 11057 | 100_207 => self.dialect.upgrade,
+                _ => self.dialect.describe,
             }
             .into(),
             time: Time(self.now),

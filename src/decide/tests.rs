@@ -17,13 +17,14 @@ use crate::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
         testing::{self, at},
     },
-    cloud::{Accepted, Actions, CloudError, Dated, DealState, ErrorKind, Instance, InstanceState, Layout, meaning},
+    cloud::{Accepted, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout, meaning},
 };
 
 const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
 const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
 
-const ACTIONS: Actions = Actions {
+const DIALECT: Dialect = Dialect {
+    shrinks: false,
     describe: "DescribeRedis",
     upgrade: "UpgradeRedis",
     deal: "DescribeRedisDealDetail",
@@ -47,6 +48,7 @@ struct Case {
     seen: Seen,
     deal: Option<Deal>,
     layout: Layout,
+    dialect: Dialect,
     secret_version: String,
     balance_low_until: Option<Timestamp>,
     now: Timestamp,
@@ -71,6 +73,7 @@ fn wants(mem_size: i64) -> Case {
         seen: Seen::NotYet,
         deal: None,
         layout: Layout::default(),
+        dialect: DIALECT,
         secret_version: "1".into(),
         balance_low_until: None,
         now: at(SIGNED).0,
@@ -93,7 +96,7 @@ impl Case {
             balance_low_until: self.balance_low_until,
             due: false,
             now: self.now,
-            actions: ACTIONS,
+            dialect: self.dialect,
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
     };
     let said = sentence(&error.to_string());
     let told = |health, reason: &str, message: String| {
-        let error = Some(failure(error, situation.actions.describe, situation.now));
+        let error = Some(failure(error, situation.dialect.describe, situation.now));
         Decision::rest(Verdict { health, reason: reason.into(), message, error })
     };
     match read_trouble(error) {

@@ -48,15 +48,30 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             )
         }
         Some(size) if size >= situation.desired() => {
-            Decision::rest(size_is_there(situation, size)).again_after(dead_after)
+            let verdict = size_is_there(situation, size);
+            let message = format!("{} {}", verdict.message, still_open(situation, entry, size, dead_after));
+            Decision::rest(Verdict { message, ..verdict }).again_after(dead_after)
         }
         _ if dead => not_running(situation, entry, look),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
             let told = ordering(situation, format!("Ordering {to} MB ({name})."));
-            Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE))
+            Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE).min(dead_after))
         }
         _ => Decision::rest(unknown(entry, dead_after)).active().again_after(dead_after),
     }
+}
+
+/// The size is there, and the order may come yet: one that 3.0 would carry out, too, if it is for less.
+fn still_open(situation: &Situation<'_>, entry: &RedisUpgrade, size: i64, dead_after: Timestamp) -> String {
+    let (name, to) = (entry.name_any(), entry.spec.to);
+    let back = if situation.dialect.shrinks && size > to {
+        format!(
+            ", and until then may bring the instance back to them: leave its size as it is, in the console and here"
+        )
+    } else {
+        String::new()
+    };
+    format!("The order {name} of {to} MB has no answer yet; a look after {dead_after} settles it{back}.")
 }
 
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
@@ -97,7 +112,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
             cloud_code: None,
             code_desc: code_desc.into(),
             message: evidence.clone(),
-            action: situation.actions.upgrade.into(),
+            action: situation.dialect.upgrade.into(),
             time: Time(look.at),
         };
         Step::Settle { entry: name.clone(), phase: Phase::Failed, at: look.at, evidence, error: Some(error) }

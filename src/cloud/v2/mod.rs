@@ -20,7 +20,7 @@ use super::clock::CloudClock;
 use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
+    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
     regions,
 };
 use crate::book::SendPermit;
@@ -31,7 +31,8 @@ const PAGE: usize = 100;
 /// Nonces stay below what every reader of numbers holds exactly (2^53).
 const NONCES: u64 = (1 << 53) - 1;
 
-const ACTIONS: Actions = Actions {
+const DIALECT: Dialect = Dialect {
+    shrinks: false,
     describe: "DescribeRedis",
     upgrade: "UpgradeRedis",
     deal: "DescribeRedisDealDetail",
@@ -134,8 +135,8 @@ impl V2 {
 
 #[async_trait]
 impl Cloud for V2 {
-    fn actions(&self) -> Actions {
-        ACTIONS
+    fn dialect(&self) -> Dialect {
+        DIALECT
     }
 
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
@@ -146,13 +147,13 @@ impl Cloud for V2 {
             ("orderBy", "redisId".to_owned()),
             ("orderType", "0".to_owned()),
         ];
-        let page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await;
+        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
         clean_doubts(caller, page)
     }
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
         let parameters = vec![("redisId", redis_id.to_owned())];
-        let answer = self.ask(caller, ACTIONS.describe, parameters, |fields| read::found(fields, redis_id)).await;
+        let answer = self.ask(caller, DIALECT.describe, parameters, |fields| read::found(fields, redis_id)).await;
         // An unknown id: not documented whether with an empty list or with this code. 5000 names no resource: no proof.
         none_for(10701, answer)
     }
@@ -160,7 +161,7 @@ impl Cloud for V2 {
     async fn upgrade(&self, caller: &Caller, _: &Instance, permit: SendPermit) -> Result<Dated<Accepted>, CloudError> {
         let parameters = vec![("redisId", permit.redis_id().to_owned()), ("memSize", permit.mem_size().to_string())];
         let route = Route::Order { send_before: permit.send_before() };
-        self.call(route, caller, ACTIONS.upgrade, &parameters, permit.signed_at(), &read::accepted).await
+        self.call(route, caller, DIALECT.upgrade, &parameters, permit.signed_at(), &read::accepted).await
     }
 
     async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<Price>, CloudError> {
@@ -174,13 +175,13 @@ impl Cloud for V2 {
             return Err(CloudError::not_sent("Doubtful", message));
         };
         let parameters = vec![("zoneIds.0", zone.to_string()), ("typeId", kind.to_string())];
-        self.ask(caller, ACTIONS.products, parameters, |fields| read::sizes(fields, zone, kind)).await
+        self.ask(caller, DIALECT.products, parameters, |fields| read::sizes(fields, zone, kind)).await
     }
 
     async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
         let id = &order.deal_id;
         let parameters = vec![("dealIds.0", id.clone())];
-        let answer = self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, id)).await;
+        let answer = self.ask(caller, DIALECT.deal, parameters, |fields| read::deal(fields, id)).await;
         none_for(11059, answer)
     }
 

@@ -23,7 +23,7 @@ use super::clock::CloudClock;
 use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Actions, Caller, Cloud, CloudError, Dated, DealState, EndpointError, Instance, Page, Price, SizesSold,
+    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
     regions,
 };
 use crate::book::SendPermit;
@@ -39,7 +39,8 @@ const MOST_IDS: usize = 100;
 /// The switch to the new size: at once, and not in the instance's maintenance window.
 const AT_ONCE: i64 = 2;
 
-const ACTIONS: Actions = Actions {
+const DIALECT: Dialect = Dialect {
+    shrinks: true,
     describe: "DescribeInstances",
     upgrade: "UpgradeInstance",
     deal: "DescribeInstanceDealDetail",
@@ -121,7 +122,7 @@ impl V3 {
     }
 
     async fn page(&self, caller: &Caller, parameters: Value, offset: usize) -> Result<Dated<Page>, CloudError> {
-        let page = self.ask(caller, ACTIONS.describe, parameters, |fields| read::page(fields, offset)).await;
+        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
         clean_doubts(caller, page)
     }
 
@@ -131,7 +132,7 @@ impl V3 {
         order: &Accepted,
         parameters: Value,
     ) -> Result<Dated<Option<DealState>>, CloudError> {
-        none_for(11059, self.ask(caller, ACTIONS.deal, parameters, |fields| read::deal(fields, order)).await)
+        none_for(11059, self.ask(caller, DIALECT.deal, parameters, |fields| read::deal(fields, order)).await)
     }
 }
 
@@ -153,8 +154,8 @@ fn order(look: &Instance, mem_size: i64) -> Result<Value, CloudError> {
 
 #[async_trait]
 impl Cloud for V3 {
-    fn actions(&self) -> Actions {
-        ACTIONS
+    fn dialect(&self) -> Dialect {
+        DIALECT
     }
 
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
@@ -173,7 +174,7 @@ impl Cloud for V3 {
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
         let parameters = json!({"InstanceId": redis_id});
-        let answer = self.ask(caller, ACTIONS.describe, parameters, |fields| read::found(fields, redis_id)).await;
+        let answer = self.ask(caller, DIALECT.describe, parameters, |fields| read::found(fields, redis_id)).await;
         // An unknown id gives an empty set, by the documents.
         none_for(10701, answer)
     }
@@ -196,7 +197,7 @@ impl Cloud for V3 {
         let mut parameters = order(look, permit.mem_size())?;
         parameters["SwitchOption"] = json!(AT_ONCE);
         let route = Route::Order { send_before: permit.send_before() };
-        self.call(route, caller, ACTIONS.upgrade, &parameters, permit.signed_at(), &read::accepted).await
+        self.call(route, caller, DIALECT.upgrade, &parameters, permit.signed_at(), &read::accepted).await
     }
 
     async fn upgrade_price(&self, caller: &Caller, look: &Instance, mem_size: i64) -> Result<Dated<Price>, CloudError> {
@@ -205,7 +206,7 @@ impl Cloud for V3 {
 
     async fn sizes(&self, caller: &Caller, look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError> {
         let region = regions::long(&caller.region);
-        self.ask(caller, ACTIONS.products, json!({}), |fields| read::sizes(fields, region, look)).await
+        self.ask(caller, DIALECT.products, json!({}), |fields| read::sizes(fields, region, look)).await
     }
 
     async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {

@@ -323,3 +323,15 @@ fn only_a_request_that_is_refused_as_such_is_blamed_on_the_region() {
     assert!(message(4000).contains("If that is not the region"), "{}", message(4000));
     assert!(!message(11201).contains("If that is not the region"), "{}", message(11201));
 }
+
+#[test]
+fn a_refusal_by_the_other_api_is_told_as_such_and_waits_for_a_word() {
+    let case = refused_by_3_0(None, "InvalidParameterValue.UnSupportedType").runs(1024, SIGNED + 86_400);
+    case.rests(Health::Stalled, "UnSupportedType");
+    assert!(
+        case.decide().verdict.message.contains("UpgradeInstance, of the other API"),
+        "{}",
+        case.decide().verdict.message
+    );
+    case.annotated(REQUESTED_AT, "now").orders(1024, 2048);
+}

@@ -271,3 +271,10 @@ fn a_size_that_does_not_divide_is_no_trouble_where_nothing_is_to_be_ordered() {
         .sharded(3)
         .rests(Health::Reconciling, "InstanceStatusAbnormal");
 }
+
+#[test]
+fn a_size_that_can_not_be_declared_is_rounded_in_what_is_advised() {
+    let message = |case: Case| case.decide().verdict.message;
+    let above = message(wants(2048).runs(39_318, SIGNED));
+    assert!(above.contains("Declare memSize: 39936 or more."), "{above}");
+}

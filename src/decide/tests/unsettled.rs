@@ -160,3 +160,24 @@ fn a_lifetime_without_end_never_settles_what_is_written() {
     case.policy.lifetime = SignedDuration::MAX;
     case.rests(Health::Reconciling, "OutcomeUnknown");
 }
+
+#[test]
+fn while_an_order_may_still_come_a_size_that_is_there_is_told_with_the_order_and_what_3_0_could_do() {
+    let message = |case: &Case| case.decide().verdict.message;
+    let case = wants(2048).entry(1024, 2048, unknown());
+    let there = case.clone().runs(2048, SIGNED + 60);
+    there.rests(Health::Ready, "InSync");
+    assert!(message(&there).contains("crs-1-1 of 2048 MB has no answer yet"), "{}", message(&there));
+
+    let larger = case.runs(4096, SIGNED + 60);
+    assert!(!message(&larger).contains("bring the instance back"), "version 2 refuses that");
+    let of_3_0 = Case { dialect: Dialect { shrinks: true, ..DIALECT }, ..larger };
+    assert!(message(&of_3_0).contains("bring the instance back"), "{}", message(&of_3_0));
+}
+
+#[test]
+fn with_a_short_lifetime_it_is_looked_at_again_when_that_is_over() {
+    let mut case = wants(2048).entry(1024, 2048, written()).runs(1024, SIGNED + 1);
+    (case.policy.lifetime, case.policy.lag) = (SignedDuration::from_secs(4), SignedDuration::from_secs(1));
+    assert_eq!(case.rests(Health::Reconciling, "Ordering"), Some(5));
+}
