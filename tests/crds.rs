@@ -227,8 +227,8 @@ async fn a_shrink_below_the_real_size_is_refused() {
     namespace.patch_status("crs/sessions", json!({"memSize": 2048})).await.expect("a status");
 
     let refusal = namespace.declare(1024).await.expect_refusal("a shrink");
-    let says = "spec.memSize: Forbidden: 11057 ReduceCapacityNotAllowed: the instance has 2048 MB, and the cloud does not \
-                shrink instances. Declare 2048 or more.";
+    let says = "spec.memSize: Forbidden: 11057 ReduceCapacityNotAllowed: the instance has 2048 MB, and an instance \
+                is never made smaller. Declare 2048 or more.";
     assert_eq!(problems(&refusal), [says]);
 
     namespace.declare(3072).await.expect("growth that was not ordered yet is taken back in part");
@@ -416,4 +416,26 @@ async fn two_managers_each_keep_their_own_condition() {
     let conditions = sessions["status"]["conditions"].as_array().expect("conditions");
     let reasons: Vec<_> = conditions.iter().map(|condition| condition["reason"].as_str()).collect();
     assert_eq!(reasons, [Some("LargerThanDeclared"), Some("LooksGood")]);
+}
+
+/// What the operator relies on: a process that was frozen can't put an old status over a newer one.
+#[tokio::test]
+async fn a_status_applied_to_an_older_version_of_the_object_is_refused() {
+    let namespace = Namespace::create("older-version").await;
+    namespace.apply(&instance("sessions", "crs-00000001", 4096), &[]).await.expect("created");
+    let seen = namespace.get("crs/sessions").await["metadata"]["resourceVersion"].clone();
+    let apply = async |version: &Value, mem_size: i64| {
+        let manifest = json!({
+            "apiVersion": "crs.qcloud.com/v1alpha1",
+            "kind": "RedisInstance",
+            "metadata": {"name": "sessions", "resourceVersion": version},
+            "status": {"memSize": mem_size},
+        });
+        let as_operator = ["--force-conflicts", "--subresource=status", "--field-manager=crs-operator"];
+        namespace.apply(&manifest, &as_operator).await
+    };
+    apply(&seen, 2048).await.expect("the newest version");
+    let refusal = apply(&seen, 1024).await.expect_refusal("an older one");
+    assert!(refusal.contains("the object has been modified"), "{refusal}");
+    assert_eq!(namespace.get("crs/sessions").await["status"]["memSize"], 2048);
 }
