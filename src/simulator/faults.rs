@@ -66,10 +66,11 @@ pub(super) struct Fault {
 }
 
 /// A request, as far as faults are chosen by it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
     pub action: &'static str,
-    pub redis_id: Option<&'a str>,
+    /// All that it names.
+    pub redis_ids: Vec<&'a str>,
     pub region: Option<&'a str>,
 }
 
@@ -95,11 +96,11 @@ impl Fault {
         Ok(())
     }
 
-    fn matches(&self, call: Call<'_>) -> bool {
+    fn matches(&self, call: &Call<'_>) -> bool {
         let same = |wanted: &Option<String>, is: Option<&str>| wanted.is_none() || wanted.as_deref() == is;
         let region = self.region.as_deref().map(catalogue::find_region);
         same(&self.action, Some(call.action))
-            && same(&self.redis_id, call.redis_id)
+            && self.redis_id.as_deref().is_none_or(|wanted| call.redis_ids.contains(&wanted))
             && region.is_none_or(|region| region == call.region.and_then(catalogue::find_region))
     }
 
@@ -140,7 +141,7 @@ impl Faults {
     }
 
     /// The first in the list that strikes this request.
-    pub fn pick(&mut self, call: Call<'_>) -> Option<Fault> {
+    pub fn pick(&mut self, call: &Call<'_>) -> Option<Fault> {
         let Faults { list, rng } = self;
         let fault = list.iter_mut().find(|fault| {
             fault.times != Some(0) && fault.matches(call) && fault.rate.is_none_or(|rate| rng.random_bool(rate))
@@ -161,14 +162,14 @@ mod tests {
     }
 
     fn call<'a>(action: &'static str, redis_id: &'a str, region: &'a str) -> Call<'a> {
-        Call { action, redis_id: Some(redis_id), region: Some(region) }
+        Call { action, redis_ids: vec![redis_id], region: Some(region) }
     }
 
     #[test]
     fn a_fault_strikes_as_often_as_it_says() {
         let mut faults = faults(r#"[{"action": "UpgradeRedis", "kind": "drop-after", "times": 2}]"#);
-        assert!(faults.pick(call("DescribeRedis", "a", "gz")).is_none());
-        let struck: Vec<_> = (0..3).map(|_| faults.pick(call("UpgradeRedis", "a", "gz")).is_some()).collect();
+        assert!(faults.pick(&call("DescribeRedis", "a", "gz")).is_none());
+        let struck: Vec<_> = (0..3).map(|_| faults.pick(&call("UpgradeRedis", "a", "gz")).is_some()).collect();
         assert_eq!(struck, [true, true, false]);
     }
 
@@ -177,7 +178,7 @@ mod tests {
         let mut faults = faults(
             r#"[{"kind": "html", "redisId": "a", "times": 1}, {"kind": "hang", "region": "ap-shanghai"}, {"kind": "http-500"}]"#,
         );
-        let mut kind = |redis_id, region| faults.pick(call("x", redis_id, region)).unwrap().kind;
+        let mut kind = |redis_id, region| faults.pick(&call("x", redis_id, region)).unwrap().kind;
         assert_eq!(kind("a", "gz"), Kind::Html);
         assert_eq!(kind("a", "gz"), Kind::Http500);
         assert_eq!(kind("b", "sh"), Kind::Hang, "either form of the region");
@@ -188,7 +189,7 @@ mod tests {
     fn a_rate_strikes_the_same_requests_for_the_same_seed() {
         let run = || {
             let mut faults = faults(r#"[{"kind": "delay", "ms": 1, "rate": 0.3}]"#);
-            (0..1000).map(|_| faults.pick(call("x", "a", "gz")).is_some()).collect::<Vec<_>>()
+            (0..1000).map(|_| faults.pick(&call("x", "a", "gz")).is_some()).collect::<Vec<_>>()
         };
         let struck = run().into_iter().filter(|struck| *struck).count();
         assert!((250..350).contains(&struck), "{struck} of 1000");

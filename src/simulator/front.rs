@@ -41,7 +41,7 @@ pub(super) struct Scene<'a> {
 }
 
 pub(super) fn note_refusal(world: &mut World, call: Call<'_>, code: Code, at: Timestamp) {
-    let redis_id = call.redis_id.map(|id| id.chars().take(64).collect());
+    let redis_id = call.redis_ids.first().map(|id| id.chars().take(64).collect());
     world.ledger.refuse(Refused { action: call.action.to_owned(), redis_id, code, at });
 }
 

@@ -292,7 +292,7 @@ async fn receive(sim: Arc<Simulator>, request: impl Front) -> Response {
     let fault = {
         let mut world = sim.world();
         world.ledger.call(request.call().action);
-        world.faults.pick(request.call())
+        world.faults.pick(&request.call())
     };
     match fault {
         None => sim.respond(sim.answer(&request, Twist::default())),

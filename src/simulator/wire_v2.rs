@@ -186,7 +186,7 @@ impl Request {
 
 impl Front for Request {
     fn call(&self) -> Call<'_> {
-        Call { action: self.action(), redis_id: self.get("redisId"), region: self.get("Region") }
+        Call { action: self.action(), redis_ids: self.get("redisId").into_iter().collect(), region: self.get("Region") }
     }
 
     fn carry_out(&self, world: &mut World, twist: Twist, now: Timestamp) -> Value {

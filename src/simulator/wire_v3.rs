@@ -156,9 +156,11 @@ impl Request {
 
 impl Front for Request {
     fn call(&self) -> Call<'_> {
-        let redis_id = self.parameters.as_ref().and_then(|parameters| parameters.get("InstanceId")?.as_str());
+        let parameter = |name: &str| self.parameters.as_ref().and_then(|parameters| parameters.get(name));
+        let several = parameter("InstanceIds").and_then(Value::as_array).into_iter().flatten();
+        let redis_ids = parameter("InstanceId").into_iter().chain(several).filter_map(Value::as_str).collect();
         let action = self.action().map_or("unknown", |(action, _)| action);
-        Call { action, redis_id, region: self.header("x-tc-region") }
+        Call { action, redis_ids, region: self.header("x-tc-region") }
     }
 
     fn carry_out(&self, world: &mut World, twist: Twist, now: Timestamp) -> Value {

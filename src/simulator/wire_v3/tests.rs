@@ -364,3 +364,10 @@ fn an_injected_refusal_has_its_code_as_text() {
     assert_eq!(refused(Code::Number(6000)), "6000");
     assert_eq!(world.ledger.refused()[0].code, Code::Name("FailedOperation.Unknown".into()));
 }
+
+#[test]
+fn faults_choose_by_each_instance_that_is_asked_for() {
+    let request = request("DescribeInstances", json!({"InstanceId": "a", "InstanceIds": ["c", "v"]}));
+    assert_eq!(request.call().redis_ids, ["a", "c", "v"]);
+    assert!(request_with(&[], r#"{"InstanceIds": 7}"#).call().redis_ids.is_empty());
+}
