@@ -17,7 +17,7 @@ demo: needs-cargo needs-go ## The operator at work, on a real API server and a s
 test: needs-cargo needs-go ## All checks
 	@assets=$$(tools/assets helm | tail -n 1); \
 	export NO_PROXY=$${NO_PROXY:+$$NO_PROXY,}127.0.0.1; \
-	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked
+	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
 	@tools/assets

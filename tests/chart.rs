@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
-use support::{Cluster, KEY, Operator, SECRET_ID, Simulator, World, instance, repository, wait_for};
+use support::{Api, Cluster, KEY, Operator, SECRET_ID, Simulator, World, instance, repository, wait_for};
 
 #[path = "e2e/support/mod.rs"]
 pub mod support;
@@ -246,7 +246,7 @@ fn values(cloud: &Simulator) -> Value {
 async fn a_release_works_with_the_rights_that_it_is_given_and_leaves_what_matters_behind() {
     let cluster = Cluster::start().await;
     cluster.kubectl(&["delete", "crd", "--all"]).await.expect("a cluster without the CRDs: the chart brings them");
-    let world = World::on(cluster.clone(), "shop", &[]).await;
+    let world = World::on(cluster.clone(), Api::V2, "shop", &[]).await;
     let release = Release::install(cluster, "crs-system", &values(&world.cloud)).await;
     release
         .cluster
@@ -295,7 +295,7 @@ async fn does_the_main_job(release: &Release, world: &World) {
     let running = release.run().await;
     assert_eq!(running.probe("livenessProbe").await, "ok");
     // Somebody else changes the entry while the order is under way: the operator has to read it again.
-    world.cloud.put("faults", json!([{"action": "UpgradeRedis", "kind": "delay", "ms": 2000, "times": 1}])).await;
+    world.next_order_meets(json!({"kind": "delay", "ms": 2000})).await;
     world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
     wait_for("the entry to be labelled", async || {
         let label = ["-n", release.name, "label", "crsup", "crs-00000001-11", "seen=yes"];
@@ -319,7 +319,7 @@ async fn does_the_main_job(release: &Release, world: &World) {
     .await;
 
     wait_for("Events of each step", async || {
-        let events = release.get(&["events.events.k8s.io", "-n", "shop"]).await;
+        let events = release.get(&["events.events.k8s.io", "-n", &world.namespace]).await;
         let reasons: BTreeSet<_> = items(&events).iter().map(|event| text(&event["reason"])).collect();
         let all = BTreeSet::from(["UpgradeWritten", "UpgradePlaced", "UpgradeFulfilled"].map(str::to_owned));
         if reasons == all { Ok(()) } else { Err(format!("{reasons:?}")) }
@@ -356,7 +356,7 @@ async fn an_upgrade_brings_a_changed_crd(release: &Release) {
 #[tokio::test]
 async fn with_watch_namespaces_it_works_in_these_and_may_read_nothing_elsewhere() {
     let cluster = Cluster::shared().await;
-    let world = World::on(cluster.clone(), "forum", &[]).await;
+    let world = World::on(cluster.clone(), Api::V3, "forum", &[]).await;
     for namespace in ["blog", "elsewhere"] {
         cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
         let keys = [format!("--from-literal=secretId={SECRET_ID}"), format!("--from-literal=secretKey={KEY}")];
@@ -365,7 +365,7 @@ async fn with_watch_namespaces_it_works_in_these_and_may_read_nothing_elsewhere(
     }
     let mut values = values(&world.cloud);
     values["api"] = json!("v3");
-    values["watchNamespaces"] = json!(["forum", "blog"]);
+    values["watchNamespaces"] = json!([world.namespace, "blog"]);
     values["crds"] = json!({"install": false});
     values["rbac"] = json!({"aggregate": false});
     let release = Release::install(cluster.clone(), "forum-crs", &values).await;

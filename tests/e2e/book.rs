@@ -1,8 +1,10 @@
 //! The account book can't be written, or was touched by hand.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{World, condition, instance, reason, wait_for, wait_for_looks};
+use crate::support::Api::{self, V2, V3};
+use crate::support::{World, condition, instance, message, reason, wait_for};
 
 const ID: &str = "crs-00000001";
 
@@ -18,15 +20,10 @@ fn book_unavailable(instance: &Value) -> bool {
     condition(instance, "Reconciling") == "True" && reason(instance, "Reconciling") == "BookUnavailable"
 }
 
-fn message(instance: &Value) -> &str {
-    let conditions = instance["status"]["conditions"].as_array();
-    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
-    ready.and_then(|ready| ready["message"].as_str()).unwrap_or_default()
-}
-
+#[rstest]
 #[tokio::test]
-async fn without_the_right_to_write_an_entry_nothing_is_ordered_until_it_is_given() {
-    let world = World::new("no-create", &[]).await;
+async fn without_the_right_to_write_an_entry_nothing_is_ordered_until_it_is_given(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "no-create", &[]).await;
     let kubeconfig = world.service_account().await;
     world.grant(&world.book_namespace, "book", json!([entries(&["get", "list", "watch"]), outcomes(&["patch"])])).await;
     let _operator = world.operator_as(&kubeconfig, &[]);
@@ -34,12 +31,12 @@ async fn without_the_right_to_write_an_entry_nothing_is_ordered_until_it_is_give
     let told = world.wait_until("sessions", "BookUnavailable", book_unavailable).await;
     assert!(message(&told).contains("cannot create resource"), "{told:#}");
     let tries = world.asked("create", "redisupgrades");
-    wait_for_looks(&world.cloud, 10).await;
+    world.cloud.wait_for_looks(10).await;
     let more = world.asked("create", "redisupgrades") - tries;
     assert!(more <= 6, "{more} more tries in a few seconds");
     let still = world.get("sessions").await;
     assert_eq!(still["metadata"]["resourceVersion"], told["metadata"]["resourceVersion"], "said once");
-    assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+    assert_eq!(world.cloud.upgrades().await, 0);
 
     let all = ["get", "list", "watch", "create", "delete"];
     world.grant(&world.book_namespace, "book", json!([entries(&all), outcomes(&["patch"])])).await;
@@ -47,9 +44,10 @@ async fn without_the_right_to_write_an_entry_nothing_is_ordered_until_it_is_give
     assert_eq!(world.cloud.orders(ID).await.len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_came_of_an_order_gets_into_the_book_once_that_is_allowed() {
-    let world = World::new("no-status", &[]).await;
+async fn what_came_of_an_order_gets_into_the_book_once_that_is_allowed(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "no-status", &[]).await;
     let kubeconfig = world.service_account().await;
     let rules = json!([entries(&["get", "list", "watch", "create", "delete"])]);
     world.grant(&world.book_namespace, "book", rules.clone()).await;
@@ -61,7 +59,7 @@ async fn what_came_of_an_order_gets_into_the_book_once_that_is_allowed() {
     })
     .await;
     // Past lifetime and lag too, when a look could settle the entry.
-    wait_for_looks(&world.cloud, 10).await;
+    world.cloud.wait_for_looks(10).await;
     let [(1024, 2048, deal)] = &world.cloud.orders(ID).await[..] else { panic!("one order") };
     assert_eq!(world.book(ID).await[0]["status"]["dealId"], json!(null));
 
@@ -78,9 +76,10 @@ async fn what_came_of_an_order_gets_into_the_book_once_that_is_allowed() {
     assert_eq!(sessions["status"]["upgrade"]["name"], "crs-00000001-1");
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_entry_whose_label_was_taken_away_stops_orders_and_is_named() {
-    let world = World::new("no-label", &[]).await;
+async fn an_entry_whose_label_was_taken_away_stops_orders_and_is_named(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "no-label", &[]).await;
     let kubeconfig = world.service_account().await;
     let all = ["get", "list", "watch", "create", "delete"];
     world.grant(&world.book_namespace, "book", json!([entries(&all), outcomes(&["patch"])])).await;
@@ -95,7 +94,7 @@ async fn an_entry_whose_label_was_taken_away_stops_orders_and_is_named() {
         assert!(message(&told).contains(says), "{says} in {told:#}");
     }
     let tries = world.asked("create", "redisupgrades");
-    wait_for_looks(&world.cloud, 10).await;
+    world.cloud.wait_for_looks(10).await;
     let more = world.asked("create", "redisupgrades") - tries;
     assert!(more <= 6, "{more} more tries in a few seconds");
     assert_eq!(world.cloud.orders(ID).await.len(), 1);

@@ -2,46 +2,50 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use rstest::rstest;
+use serde_json::{Value, json};
 
-use crate::support::{KEY, SECRET_ID, World, instance, secret, stalled_with, wait_for};
+use crate::support::Api::{self, V2, V3};
+use crate::support::{KEY, SECRET_ID, World, codes, instance, secret, stalled_with, wait_for};
 
+#[rstest]
 #[tokio::test]
-async fn each_goes_on_when_its_secret_is_put_right_and_others_are_untouched() {
-    let world = World::new("credentials", &[]).await;
+async fn each_goes_on_when_its_secret_is_put_right_and_others_are_untouched(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "credentials", &[]).await;
     let _operator = world.operator(&[]);
     world.apply(secret("wrong-key", SECRET_ID, "not-the-key")).await.expect("a Secret");
     world.apply(secret("unknown-id", "AKIDnobody", "some-key")).await.expect("a Secret");
     let broken = [
-        ("missing", "CredentialsMissing", None),
-        ("wrong-key", "AuthFailure", Some(4100)),
-        ("unknown-id", "AuthFailure", Some(4104)),
+        ("missing", "CredentialsMissing", [Value::Null, Value::Null]),
+        ("wrong-key", "AuthFailure", api.told(4100)),
+        ("unknown-id", "AuthFailure", api.told(4104)),
     ];
-    for (n, (secret, ..)) in (2..).zip(broken) {
+    for (n, (secret, ..)) in (2..).zip(&broken) {
         let mut manifest = instance(secret, &format!("crs-0000000{n}"), 2048);
         manifest["spec"]["credentialsSecretRef"]["name"] = json!(secret);
         world.apply(manifest).await.expect("a RedisInstance");
     }
     world.apply(instance("healthy", "crs-00000001", 2048)).await.expect("a RedisInstance");
     world.wait_fulfilled("healthy").await;
-    for (name, reason, code) in broken {
+    for (name, reason, told) in &broken {
         let stalled = world.wait_stalled(name, reason).await;
-        assert_eq!(stalled["status"]["lastError"]["code"], json!(code), "{name}");
+        assert_eq!(codes(&stalled), *told, "{name}");
     }
     assert_eq!(world.cloud.ledger().await["orders"].as_array().map(Vec::len), Some(1));
 
-    for (name, ..) in broken {
+    for (name, ..) in &broken {
         world.apply(secret(name, SECRET_ID, KEY)).await.expect("a Secret");
     }
-    for (n, (name, ..)) in (2..).zip(broken) {
+    for (n, (name, ..)) in (2..).zip(&broken) {
         world.wait_fulfilled(name).await;
         assert_eq!(world.cloud.orders(&format!("crs-0000000{n}")).await.len(), 1, "{name}");
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn who_asks_by_annotation_needs_not_wait_until_a_secret_is_read_again() {
-    let world = World::new("secret-asked", &[]).await;
+async fn who_asks_by_annotation_needs_not_wait_until_a_secret_is_read_again(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "secret-asked", &[]).await;
     // A key that was refused is tried again after half a minute, and a still instance after an hour.
     let _operator = world.operator(&["--resync", "1h", "--resync-active", "1h"]);
     let ask = async |name: &str, word: &str| {

@@ -1,14 +1,17 @@
 //! The main job.
 
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{World, condition, instance, reason, wait_for, wait_for_looks};
+use crate::support::Api::{self, V2, V3};
+use crate::support::{World, condition, instance, message, reason, wait_for};
 
 const ID: &str = "crs-00000001";
 
+#[rstest]
 #[tokio::test]
-async fn an_instance_grows_by_one_order_and_becomes_ready() {
-    let world = World::new("grows", &["--visible-after", "500ms"]).await;
+async fn an_instance_grows_by_one_order_and_becomes_ready(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "grows", &["--visible-after", "500ms"]).await;
     let _operator = world.operator(&[]);
     world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
 
@@ -19,6 +22,10 @@ async fn an_instance_grows_by_one_order_and_becomes_ready() {
     assert_eq!(status["memSize"], 2048);
     assert_eq!(status["instanceStatus"], "Running");
     assert_eq!(status["dealId"], *deal);
+    // 3.0's orders have a long name too, whose end is the number in the simulator.
+    let name = status["dealName"].as_str().unwrap_or_default();
+    assert_eq!(name.ends_with(&format!("0{deal}")), api == V3, "{name}");
+    assert_eq!(status["upgrade"]["dealName"], status["dealName"]);
     assert_eq!(status["upgrade"]["name"], "crs-00000001-1");
     assert_eq!(status["lastError"], json!(null));
     assert_eq!(reason(&sessions, "Ready"), "InSync");
@@ -31,6 +38,7 @@ async fn an_instance_grows_by_one_order_and_becomes_ready() {
     assert_eq!((&entry["spec"]["from"], &entry["spec"]["to"]), (&json!(1024), &json!(2048)));
     assert_eq!(entry["spec"]["instanceRef"]["uid"], sessions["metadata"]["uid"]);
     assert_eq!((&entry["status"]["phase"], &entry["status"]["dealId"]), (&json!("Fulfilled"), &json!(deal)));
+    assert_eq!(entry["status"]["dealName"], status["dealName"]);
 
     let table = world.kubectl(&["get", "crs", "sessions"]).await.expect("a table");
     let words: Vec<_> = table.split_whitespace().collect();
@@ -48,9 +56,29 @@ async fn an_instance_grows_by_one_order_and_becomes_ready() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_changed_spec_is_acted_on_at_once_and_not_at_the_next_resync() {
-    let world = World::new("at-once", &[]).await;
+async fn an_order_that_waits_for_its_window_needs_nobody_and_no_second_order(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "window", &["--visible-after", "1h", "--while-invisible", "accept"]).await;
+    let _operator = world.operator(&[]);
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    let waits = world
+        .wait_until("sessions", "waiting", |sessions| message(sessions).contains("Nothing needs to be done"))
+        .await;
+    assert_eq!((condition(&waits, "Reconciling"), reason(&waits, "Reconciling")), ("True", "Upgrading"));
+    assert!(message(&waits).contains("maintenance window"), "{waits}");
+    assert_eq!(waits["status"]["memSize"], 1024);
+    world.cloud.wait_for_looks(3).await;
+    // The window comes.
+    world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 2048})).await;
+    world.wait_fulfilled("sessions").await;
+    assert_eq!((world.cloud.upgrades().await, world.book(ID).await.len()), (1, 1));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_changed_spec_is_acted_on_at_once_and_not_at_the_next_resync(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "at-once", &[]).await;
     let _operator = world.operator(&["--resync", "1h", "--resync-active", "1s"]);
     world.apply(instance("sessions", ID, 1024)).await.expect("a RedisInstance");
     world.wait_ready("sessions").await;
@@ -59,38 +87,40 @@ async fn a_changed_spec_is_acted_on_at_once_and_not_at_the_next_resync() {
     assert_eq!(world.cloud.orders(ID).await.len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn two_growths_are_two_orders_and_two_entries() {
-    let world = World::new("twice", &[]).await;
+async fn two_growths_are_two_orders_and_two_entries(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "twice", &[]).await;
     let _operator = world.operator(&[]);
     for size in [2048, 4096] {
         world.apply(instance("sessions", ID, size)).await.expect("a RedisInstance");
         world.wait_fulfilled("sessions").await;
     }
-    let sizes: Vec<_> = world.cloud.orders(ID).await.into_iter().map(|(from, to, _)| (from, to)).collect();
-    assert_eq!(sizes, [(1024, 2048), (2048, 4096)]);
+    assert_eq!(world.cloud.sizes_ordered(ID).await, [(1024, 2048), (2048, 4096)]);
     assert_eq!(world.book(ID).await.len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn observe_reports_the_gap_and_orders_nothing() {
-    let world = World::new("observe", &[]).await;
+async fn observe_reports_the_gap_and_orders_nothing(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "observe", &[]).await;
     let _operator = world.operator(&[]);
     let mut manifest = instance("sessions", ID, 2048);
     manifest["spec"]["mode"] = json!("Observe");
     world.apply(manifest).await.expect("a RedisInstance");
     let sessions = world.wait_ready("sessions").await;
     assert_eq!(reason(&sessions, "Ready"), "Observed");
-    assert_eq!(world.cloud.calls("UpgradeRedis").await, 0);
+    assert_eq!(world.cloud.upgrades().await, 0);
 
     world.apply(instance("sessions", ID, 2048)).await.expect("now enforce it");
     world.wait_fulfilled("sessions").await;
     assert_eq!(world.cloud.orders(ID).await.len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn when_nothing_changes_nothing_is_written_and_one_call_looks_at_all() {
-    let world = World::new("quiet", &[]).await;
+async fn when_nothing_changes_nothing_is_written_and_one_call_looks_at_all(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "quiet", &[]).await;
     let _operator = world.operator(&[]);
     for n in 1..=8 {
         world.apply(instance(&format!("cache-{n}"), &format!("crs-0000000{n}"), 1024)).await.expect("a RedisInstance");
@@ -102,23 +132,21 @@ async fn when_nothing_changes_nothing_is_written_and_one_call_looks_at_all() {
         let all = world.list("RedisInstance", &world.namespace).await;
         all.iter().map(|instance| instance["metadata"]["resourceVersion"].clone()).collect()
     };
-    let (before, calls) = (versions().await, world.cloud.calls("DescribeRedis").await);
+    let before = versions().await;
     let begun = std::time::Instant::now();
-    wait_for("five more looks", async || {
-        let now = world.cloud.calls("DescribeRedis").await;
-        if now >= calls + 5 { Ok(()) } else { Err(now.to_string()) }
-    })
-    .await;
+    world.cloud.wait_for_looks(5).await;
     let resyncs = begun.elapsed().as_secs_f64();
     assert_eq!(versions().await, before);
     assert!(resyncs > 3.0, "five calls in {resyncs:.1} s with a resync of 1 s: that is more than one call for all");
 }
 
+#[rstest]
 #[tokio::test]
-async fn one_that_no_list_shows_grows_and_is_only_called_absent_once_it_was_asked_for() {
-    let world = World::new("vpc", &[]).await;
+async fn one_that_no_list_shows_grows_and_is_only_called_absent_once_it_was_asked_for(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "vpc", &[]).await;
     world.cloud.post("instances", json!({"redisId": "crs-invpc001", "vpcId": 7})).await;
-    let unasked = json!({"action": "DescribeRedis", "redisId": "crs-nowhere1", "kind": "error", "code": 5100});
+    let unasked =
+        json!({"action": api.describe(), "redisId": "crs-nowhere1", "kind": "error", "code": api.error(5100)});
     world.cloud.put("faults", json!([unasked])).await;
     // Lists tell nothing of it in this time, nor does a resync come.
     let _operator = world.operator(&["--resync", "1h", "--resync-active", "500ms"]);
@@ -137,9 +165,10 @@ async fn one_that_no_list_shows_grows_and_is_only_called_absent_once_it_was_aske
     world.wait_stalled("nowhere", "InstanceNotExists").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn whatever_state_it_rests_in_nothing_is_written() {
-    let world = World::new("at-rest", &[]).await;
+async fn whatever_state_it_rests_in_nothing_is_written(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "at-rest", &[]).await;
     world.cloud.put("instances/crs-00000002", json!({"memSize": 8192})).await;
     world.cloud.put("instances/crs-00000003", json!({"status": -2})).await;
     let _operator = world.operator(&[]);
@@ -178,9 +207,9 @@ async fn whatever_state_it_rests_in_nothing_is_written() {
         let mut all = world.list("RedisInstance", &world.namespace).await;
         all.extend(world.list("RedisUpgrade", &world.book_namespace).await);
         let versions = all.iter().map(|object| format!("{}", object["metadata"]["resourceVersion"]));
-        (versions.collect::<Vec<_>>(), world.cloud.calls("UpgradeRedis").await)
+        (versions.collect::<Vec<_>>(), world.cloud.upgrades().await)
     };
     let before = versions().await;
-    wait_for_looks(&world.cloud, 10).await;
+    world.cloud.wait_for_looks(10).await;
     assert_eq!(versions().await, before);
 }

@@ -6,6 +6,7 @@
 
 mod away;
 mod book;
+mod console;
 mod credentials;
 mod edits;
 mod faults;

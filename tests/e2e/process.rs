@@ -2,21 +2,20 @@
 
 use std::process::Command;
 
+use rstest::rstest;
 use serde_json::json;
 
+use crate::support::Api::{self, V2, V3};
 use crate::support::{World, instance, wait_for};
 
+#[rstest]
 #[tokio::test]
-async fn sigterm_ends_it_in_order_and_what_was_sent_is_written_down() {
-    let world = World::new("sigterm", &[]).await;
+async fn sigterm_ends_it_in_order_and_what_was_sent_is_written_down(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "sigterm", &[]).await;
     let operator = world.operator(&[]);
-    world.cloud.put("faults", json!([{"action": "UpgradeRedis", "kind": "delay", "ms": 1000, "times": 1}])).await;
+    world.next_order_meets(json!({"kind": "delay", "ms": 1000})).await;
     world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
-    wait_for(
-        "the order",
-        async || if world.cloud.calls("UpgradeRedis").await > 0 { Ok(()) } else { Err("none".into()) },
-    )
-    .await;
+    world.cloud.wait_for_order().await;
     assert_eq!(operator.terminate().await.code(), Some(0));
     let book = world.book("crs-00000001").await;
     assert_eq!(book[0]["status"]["phase"], "Placed", "{book:?}");
@@ -26,9 +25,10 @@ async fn sigterm_ends_it_in_order_and_what_was_sent_is_written_down() {
     assert_eq!(world.cloud.orders("crs-00000001").await.len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn it_serves_health_and_metrics_without_a_name_in_a_label() {
-    let world = World::new("metrics", &[]).await;
+async fn it_serves_health_and_metrics_without_a_name_in_a_label(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "metrics", &[]).await;
     let operator = world.operator(&[]);
     world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
     world.wait_fulfilled("sessions").await;
@@ -36,7 +36,7 @@ async fn it_serves_health_and_metrics_without_a_name_in_a_label() {
     assert_eq!(operator.http_get("health", "/readyz").await, "ok");
     let metrics = operator.http_get("metrics", "/metrics").await;
     for line in [
-        r#"crs_operator_cloud_requests_total{action="UpgradeRedis",code="0"} 1"#,
+        &format!(r#"crs_operator_cloud_requests_total{{action="{}",code="0"}} 1"#, api.upgrade()),
         r#"crs_operator_upgrades_total{outcome="fulfilled"} 1"#,
         "crs_operator_reconcile_total{",
         "crs_operator_reconcile_duration_seconds_bucket{",
@@ -55,9 +55,10 @@ async fn it_serves_health_and_metrics_without_a_name_in_a_label() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_two_that_elect_a_leader_the_other_takes_over_when_one_goes() {
-    let world = World::new("leader", &[]).await;
+async fn of_two_that_elect_a_leader_the_other_takes_over_when_one_goes(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "leader", &[]).await;
     let operators = [world.operator(&["--leader-elect"]), world.operator(&["--leader-elect"])];
     world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
     world.wait_fulfilled("sessions").await;
@@ -75,9 +76,10 @@ async fn of_two_that_elect_a_leader_the_other_takes_over_when_one_goes() {
     assert_eq!(world.cloud.orders("crs-00000001").await.len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_leader_frozen_past_its_lease_ends_when_it_thaws_and_orders_nothing() {
-    let world = World::new("leader-frozen", &[]).await;
+async fn a_leader_frozen_past_its_lease_ends_when_it_thaws_and_orders_nothing(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "leader-frozen", &[]).await;
     let mut frozen = world.operator(&["--leader-elect"]);
     world.apply(instance("sessions", "crs-00000001", 1024)).await.expect("a RedisInstance");
     world.wait_ready("sessions").await;

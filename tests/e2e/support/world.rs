@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 
 use super::children::RUN_DIR;
-use super::{Cluster, Kubectl, Operator, Simulator, wait_for};
+use super::{Api, Cluster, Kubectl, Operator, Simulator, wait_for};
 
 pub const SECRET_ID: &str = "AKIDshopshopshopshop";
 pub const KEY: &str = "key-of-the-shop-nobody-may-see";
@@ -17,6 +17,7 @@ pub const KEY: &str = "key-of-the-shop-nobody-may-see";
 pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
 
 pub struct World {
+    api: Api,
     pub cluster: Arc<Cluster>,
     client: kube::Client,
     pub cloud: Simulator,
@@ -25,32 +26,37 @@ pub struct World {
 }
 
 impl World {
-    /// In a namespace called as the test, with a Secret `qcloud` that holds the key of the account whose instances
+    /// In a namespace called as the test and the API, with a Secret `qcloud` that holds the key of the account whose instances
     /// `crs-00000001` to `crs-00000008` are, all at 1024 MB.
-    pub async fn new(test: &str, simulator: &[&str]) -> World {
-        World::on(Cluster::shared().await, test, simulator).await
+    pub async fn new(api: Api, test: &str, simulator: &[&str]) -> World {
+        World::on(Cluster::shared().await, api, test, simulator).await
     }
 
     /// The same on a control plane of its own.
-    pub async fn on(cluster: Arc<Cluster>, test: &str, simulator: &[&str]) -> World {
+    pub async fn on(cluster: Arc<Cluster>, api: Api, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
         let mut arguments = vec!["--key", &key, "--timestamp-window", "3s"];
-        for usual in [["--count", "8"], ["--upgrade-time", "1s"]] {
+        for usual in [["--count", "8"], ["--upgrade-time", "1s"], ["--rate-limit", "0"]] {
             if !simulator.contains(&usual[0]) {
                 arguments.extend(usual);
             }
         }
-        let cloud = Simulator::start(test, &[&arguments, simulator].concat());
+        let namespace = format!("{test}-{}", api.name());
+        let cloud = Simulator::start(&namespace, &[&arguments, simulator].concat());
         let client = cluster.client().await;
-        let world = World { cluster, client, cloud, namespace: test.into(), book_namespace: format!("{test}-book") };
-        for namespace in [&world.namespace, &world.book_namespace] {
-            world.cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
-        }
-        world.apply(secret("qcloud", SECRET_ID, KEY)).await.expect("a Secret");
+        let book_namespace = format!("{namespace}-book");
+        let world = World { api, cluster, client, cloud, namespace, book_namespace };
+        // By one kubectl, and not one for each: starting it is a good part of the work of these tests.
+        let namespace = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let items = [namespace(&world.namespace), namespace(&world.book_namespace), secret("qcloud", SECRET_ID, KEY)];
+        world
+            .apply(json!({"apiVersion": "v1", "kind": "List", "items": items}))
+            .await
+            .expect("namespaces and a Secret");
         world
     }
 
-    /// An operator for this namespace. A test may start several.
+    /// An operator for this namespace, which speaks this world's API (an `--api` among the arguments counts more). A test may start several.
     pub fn operator(&self, arguments: &[&str]) -> Operator {
         self.operator_as(&self.cluster.kubeconfig(), arguments)
     }
@@ -58,6 +64,8 @@ impl World {
     /// The same with another kubeconfig than the administrator's.
     pub fn operator_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
         let own = [
+            "--api",
+            self.api.name(),
             "--api-endpoint",
             self.cloud.url(),
             "--namespace",
@@ -119,6 +127,13 @@ impl World {
             .count()
     }
 
+    /// The next order, and no other call, meets this fault.
+    pub async fn next_order_meets(&self, mut fault: Value) {
+        fault["action"] = json!(self.api.upgrade());
+        fault["times"] = json!(1);
+        self.cloud.put("faults", json!([fault])).await;
+    }
+
     /// kubectl in this namespace.
     pub async fn kubectl(&self, arguments: &[&str]) -> Kubectl {
         self.cluster.kubectl(&[&["-n", &self.namespace], arguments].concat()).await
@@ -131,7 +146,7 @@ impl World {
     /// The objects of a kind of ours in a namespace, once the API server answers.
     pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let api = kube::Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
         let list = wait_for(&format!("a list of {kind}"), async || {
             api.list(&ListParams::default()).await.map_err(|error| error.to_string())
         })
@@ -180,7 +195,7 @@ impl World {
 
     /// The notes of the Events on a RedisInstance that have this reason.
     pub async fn events(&self, name: &str, reason: &str) -> Vec<String> {
-        let api = Api::<Event>::namespaced(self.client.clone(), &self.namespace);
+        let api = kube::Api::<Event>::namespaced(self.client.clone(), &self.namespace);
         let events = api.list(&ListParams::default()).await.expect("a list of Events");
         events
             .items
@@ -189,6 +204,16 @@ impl World {
             .filter(|event| event.regarding.as_ref().and_then(|object| object.name.as_deref()) == Some(name))
             .map(|event| event.note.unwrap_or_default())
             .collect()
+    }
+
+    /// Waits until the book's entries for one instance have these phases, in order.
+    pub async fn wait_for_book(&self, redis_id: &str, phases: &[&str]) -> Vec<Value> {
+        wait_for(&format!("{phases:?} in the book"), async || {
+            let book = self.book(redis_id).await;
+            let seen: Vec<_> = book.iter().map(|entry| &entry["status"]["phase"]).collect();
+            if seen == phases { Ok(book) } else { Err(format!("{book:?}")) }
+        })
+        .await
     }
 
     /// The book's entries for one instance, in order.
@@ -233,6 +258,16 @@ pub fn condition<'a>(instance: &'a Value, kind: &str) -> &'a str {
 
 pub fn reason<'a>(instance: &'a Value, kind: &str) -> &'a str {
     find_condition(instance, kind)["reason"].as_str().unwrap_or_default()
+}
+
+/// What is told beside the condition Ready.
+pub fn message(instance: &Value) -> &str {
+    find_condition(instance, "Ready")["message"].as_str().unwrap_or_default()
+}
+
+/// `code` and `cloudCode` of what is told as the last error.
+pub fn codes(instance: &Value) -> [Value; 2] {
+    ["code", "cloudCode"].map(|field| instance["status"]["lastError"][field].clone())
 }
 
 /// Stalled, and so not Ready, with this reason.
