@@ -13,5 +13,7 @@ mod faults;
 mod gitops;
 mod growth;
 mod money;
+mod moving;
 mod process;
+mod shards;
 mod support;
