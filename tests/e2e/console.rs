@@ -101,6 +101,27 @@ async fn made_larger_with_an_order_in_the_air_it_keeps_what_is_declared(#[values
     assert_eq!(book[0]["status"]["dealId"], json!(null));
 }
 
+#[rstest]
+#[tokio::test]
+async fn declared_as_large_as_it_was_made_with_an_order_in_the_air_it_is_so_in_the_end(#[values(V2, V3)] api: Api) {
+    let (world, _operator) = ready_and_not_looked_at(api, "larger-declared").await;
+    world.next_order_meets(json!({"kind": "late", "ms": 2500})).await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("more memory");
+    world.cloud.wait_for_order().await;
+    world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 4096})).await;
+    world.apply(instance("sessions", ID, 4096)).await.expect("as large as it is");
+    let (phases, orders): (&[&str], _) = match api {
+        V2 => (&["Fulfilled"], vec![]),
+        // The late one takes what nobody had ordered; that isn't left so.
+        V3 => (&["Fulfilled", "Fulfilled"], vec![(4096, 2048), (2048, 4096)]),
+    };
+    world.wait_for_book(ID, phases).await;
+    let is_so = |sessions: &Value| reason(sessions, "Ready") == "InSync" && sessions["status"]["memSize"] == 4096;
+    world.wait_until("sessions", "at 4096 MB", is_so).await;
+    assert_eq!(world.cloud.get(&format!("instances/{ID}")).await["memSize"], 4096);
+    assert_eq!(world.cloud.sizes_ordered(ID).await, orders);
+}
+
 /// The cloud refuses an order of 2048 MB for an instance that has 4096, as version 2 does.
 async fn ends_larger(world: &World, phase: &str) -> Vec<Value> {
     let book = world.wait_for_book(ID, &[phase]).await;

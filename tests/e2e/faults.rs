@@ -218,6 +218,23 @@ async fn the_operator_killed_with_an_order_in_the_air_finds_it_after_the_restart
     assert_eq!(world.book(ID).await.len(), 1);
 }
 
+/// 3.0 would carry out the smaller one too, had the larger one gone first.
+#[rstest]
+#[tokio::test]
+async fn a_larger_order_waits_until_a_smaller_one_in_the_air_has_come_down(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "in-turn", &[]).await;
+    let operator = world.operator(&[]);
+    world.next_order_meets(json!({"kind": "late", "ms": 2500})).await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.cloud.wait_for_order().await;
+    operator.kill().await;
+    let _operator = world.operator(&[]);
+    world.apply(instance("sessions", ID, 4096)).await.expect("still more memory");
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.sizes_ordered(ID).await, [(1024, 2048), (2048, 4096)]);
+    world.wait_for_book(ID, &["Fulfilled", "Fulfilled"]).await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn killed_again_and_again_each_growth_is_paid_once(#[values(V2, V3)] api: Api) {
