@@ -18,17 +18,17 @@ use tokio::time::Instant;
 /// ```
 /// And what was sent can't be sent again:
 /// ```compile_fail,E0382
-/// # use crs_operator::{book::SendPermit, cloud::{Caller, Cloud}};
-/// async fn twice(cloud: &dyn Cloud, caller: &Caller, permit: SendPermit) {
-///     let _ = cloud.upgrade(caller, permit).await;
-///     let _ = cloud.upgrade(caller, permit).await;
+/// # use crs_operator::{book::SendPermit, cloud::{Caller, Cloud, Instance}};
+/// async fn twice(cloud: &dyn Cloud, caller: &Caller, look: &Instance, permit: SendPermit) {
+///     let _ = cloud.upgrade(caller, look, permit).await;
+///     let _ = cloud.upgrade(caller, look, permit).await;
 /// }
 /// ```
 /// Sent once, the same lines compile:
 /// ```
-/// # use crs_operator::{book::SendPermit, cloud::{Caller, Cloud}};
-/// async fn once(cloud: &dyn Cloud, caller: &Caller, permit: SendPermit) {
-///     let _ = cloud.upgrade(caller, permit).await;
+/// # use crs_operator::{book::SendPermit, cloud::{Caller, Cloud, Instance}};
+/// async fn once(cloud: &dyn Cloud, caller: &Caller, look: &Instance, permit: SendPermit) {
+///     let _ = cloud.upgrade(caller, look, permit).await;
 /// }
 /// ```
 #[derive(Debug)]
