@@ -65,11 +65,9 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 fn still_open(situation: &Situation<'_>, entry: &RedisUpgrade, size: i64, dead_after: Timestamp) -> String {
     let (name, to) = (entry.name_any(), entry.spec.to);
     let back = if situation.dialect.shrinks && size > to {
-        format!(
-            ", and until then may bring the instance back to them: leave its size as it is, in the console and here"
-        )
+        ", and until then may bring the instance back to them: leave its size as it is, in the console and here"
     } else {
-        String::new()
+        ""
     };
     format!("The order {name} of {to} MB has no answer yet; a look after {dead_after} settles it{back}.")
 }
