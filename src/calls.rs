@@ -62,7 +62,7 @@ impl Calls {
     }
 
     pub async fn list_some(&self, caller: &Caller, redis_ids: &[String]) -> Call<Page> {
-        self.limited(caller, self.dialect.describe, self.cloud.list_some(caller, redis_ids)).await
+        self.limited(caller, self.dialect.describe, soon(self.cloud.list_some(caller, redis_ids))).await
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {

@@ -213,3 +213,21 @@ async fn whatever_state_it_rests_in_nothing_is_written(#[values(V2, V3)] api: Ap
     world.cloud.wait_for_looks(10).await;
     assert_eq!(versions().await, before);
 }
+
+/// (Version 2 has no such question: there each is asked for by itself, ever more seldom if it isn't there.)
+#[tokio::test]
+async fn instances_that_the_list_does_not_show_are_asked_for_together_in_3_0() {
+    let world = World::new(V3, "together", &["--count", "0"]).await;
+    let ids: Vec<_> = (1..=30).map(|n| format!("crs-invpc{n:03}")).collect();
+    for id in &ids {
+        world.cloud.post("instances", json!({"redisId": id, "vpcId": 7})).await;
+    }
+    let items: Vec<_> = ids.iter().map(|id| instance(id, id, 1024)).collect();
+    world.apply(json!({"apiVersion": "v1", "kind": "List", "items": items})).await.expect("RedisInstances");
+    let _operator = world.operator(&["--resync", "1h"]);
+    for id in &ids {
+        world.wait_ready(id).await;
+    }
+    let looks = world.cloud.looks().await;
+    assert!(looks < 15, "{looks} looks for 30 instances");
+}
