@@ -11,7 +11,7 @@ use crate::{
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
+    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning, codes::told},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
@@ -138,11 +138,13 @@ impl Actor {
         let answer = self.calls.deal(subject.caller, &order).await;
         let id = order.deal_id;
         match answer {
-            Ok(Dated { value: state, at }) => Ok(Deal { id, state, at }),
+            Ok(Dated { value: state, at }) => Ok(Deal { id, state, trouble: None, at }),
             Err(calls::Trouble::Wait(wait)) => Err(Trouble::Wait(wait)),
             Err(calls::Trouble::Cloud(error)) => {
-                tracing::warn!(deal_id = id, %error, "the cloud could not be asked what became of a deal");
-                Ok(Deal { id, state: None, at: self.calls.now() })
+                tracing::info!(deal_id = id, %error, "the cloud could not be asked what became of a deal");
+                let code = told(error.cloud_code.as_deref(), &error.code_desc);
+                let trouble = Some(format!("{} {code}", self.calls.dialect.deal));
+                Ok(Deal { id, state: None, trouble, at: self.calls.now() })
             }
         }
     }
@@ -220,8 +222,11 @@ impl Actor {
             Err(error) if error.is_plain_refusal() => {
                 tracing::warn!(entry = name, %error, "the cloud refused the order");
             }
+            Err(error) if error.kind == ErrorKind::NotSent => {
+                tracing::warn!(entry = name, %error, "the order was not sent");
+            }
             Err(error) => {
-                tracing::warn!(entry = name, %error, "no plain answer to the order: the entry stays open unless it was not sent")
+                tracing::warn!(entry = name, %error, "no plain answer to the order: a look settles it when it can't come any more");
             }
         }
         let outcome = self.outcome(&caller, &look, entry.spec.to, sent).await;
@@ -262,7 +267,14 @@ impl Actor {
             }
             _ if error.is_plain_refusal() => {
                 if let Some(Meaning::InvalidSize | Meaning::SizeNotInRange | Meaning::SoldOut) = error.meaning() {
-                    let sold = self.calls.sizes(caller, look).await.ok().map(|sizes| sizes.value);
+                    let products = self.calls.dialect.products;
+                    let sold = self.calls.sizes(caller, look).await.map(|sizes| sizes.value);
+                    let sold = sold.map_err(|trouble| match trouble {
+                        calls::Trouble::Wait(_) => format!("{products} has to wait"),
+                        calls::Trouble::Cloud(CloudError { cloud_code, code_desc, .. }) => {
+                            format!("{products} {}", told(cloud_code.as_deref(), &code_desc))
+                        }
+                    });
                     let sold = decide::sizes_sold(sold, look.size, to);
                     failure.message = format!("{} {sold}", decide::sentence(&failure.message));
                 }
@@ -277,6 +289,8 @@ impl Actor {
         if !moved {
             return;
         }
+        let (namespace, name) = (instance.namespace(), instance.name_any());
+        tracing::info!(namespace, name, entry = entry.name_any(), phase = ?entry.phase(), "the book has it");
         self.metrics.upgrade(match entry.phase() {
             Phase::Written => "written",
             Phase::Placed => "placed",

@@ -123,10 +123,7 @@ impl Reporter {
     /// One Event for what has come of an entry. Its name holds entry and phase, so it can't be there twice.
     pub fn upgrade_event(&self, instance: &RedisInstance, entry: &RedisUpgrade) {
         let (name, spec, outcome) = (entry.name_any(), &entry.spec, entry.outcome());
-        let deal = match (outcome.deal_id, outcome.deal_name) {
-            (Some(id), Some(name)) if id != name => format!("{id} ({name})"),
-            (id, name) => id.or(name).unwrap_or_else(|| "unknown".to_owned()),
-        };
+        let deal = outcome.deal().unwrap_or_else(|| "unknown".to_owned());
         let evidence = outcome.evidence.unwrap_or_default();
         let (type_, reason, note) = match outcome.phase {
             Phase::Written => (

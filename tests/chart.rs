@@ -244,8 +244,8 @@ fn values(cloud: &Simulator) -> Value {
 
 #[tokio::test]
 async fn a_release_works_with_the_rights_that_it_is_given_and_leaves_what_matters_behind() {
-    let cluster = Cluster::start().await;
-    cluster.kubectl(&["delete", "crd", "--all"]).await.expect("a cluster without the CRDs: the chart brings them");
+    // The chart brings the CRDs.
+    let cluster = Cluster::bare();
     let world = World::on(cluster.clone(), Api::V2, "shop", &[]).await;
     let release = Release::install(cluster, "crs-system", &values(&world.cloud)).await;
     release
@@ -426,6 +426,10 @@ fn a_wrong_value_is_refused_by_its_name() {
         (json!({"api": "v4"}), "at '/api': value must be one of 'v2', 'v3'"),
         (json!({"cloudLag": "1 minute"}), "at '/cloudLag': '1 minute' does not match pattern"),
         (json!({"apiEndpoint": "redis.api.example"}), "at '/apiEndpoint': 'redis.api.example' does not match pattern"),
+        (
+            json!({"api": "v3", "apiEndpoint": "https://redis.api.example/v2/index.php"}),
+            "apiEndpoint has a path, which API 3.0 has not",
+        ),
         (json!({"concurrency": 0}), "at '/concurrency': minimum: got 0, want 1"),
         (json!({"replicaCount": "two"}), "at '/replicaCount': got string, want integer"),
     ] {

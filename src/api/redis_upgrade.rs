@@ -126,6 +126,16 @@ pub fn number_in(name: &str, redis_id: &str) -> Option<u64> {
     name.strip_prefix(redis_id)?.strip_prefix('-')?.parse().ok()
 }
 
+impl RedisUpgradeStatus {
+    /// The numbers of its deal, for a sentence: `432587 (2026112400432587)`; 3.0's support asks for the long one.
+    pub fn deal(&self) -> Option<String> {
+        match (&self.deal_id, &self.deal_name) {
+            (Some(id), Some(name)) if id != name => Some(format!("{id} ({name})")),
+            (id, name) => id.clone().or_else(|| name.clone()),
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

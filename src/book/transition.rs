@@ -39,7 +39,10 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
                 phase: Phase::Placed,
                 error: None,
                 settled_at: None,
-                evidence: Some(format!("The cloud accepted the order at {at}: deal {}.", accepted.deal_id)),
+                evidence: Some(format!(
+                    "The cloud accepted the order at {at}: deal {}.",
+                    with_deal(accepted).deal().unwrap_or_default()
+                )),
                 ..with_deal(accepted)
             }),
             _ if status.deal_id.is_none() => Some(with_deal(accepted)),

@@ -57,7 +57,7 @@ Every flag can come from the environment: --cloud-lag from CRS_OPERATOR_CLOUD_LA
 #[derive(Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct RunArgs {
-    /// Generation of the cloud's API
+    /// Generation of the cloud's API; who starts today takes v3
     #[arg(long, value_enum, default_value = "v2", env = "CRS_OPERATOR_API")]
     api: Api,
 
@@ -134,6 +134,15 @@ enum Api {
     V3,
 }
 
+impl Api {
+    fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+}
+
 fn from_1s(text: &str) -> Result<Duration, String> {
     at_least(Duration::from_secs(1), text)
 }
@@ -177,7 +186,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let served = serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready)
         .await
         .map_err(|error| format!("--metrics-bind-address or --health-probe-bind-address: {error}"))?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), book_namespace, metrics = %served.0, health = %served.1, identity, "crs-operator starts");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), api = args.api.name(), book_namespace, metrics = %served.0, health = %served.1, identity, "crs-operator starts");
 
     let leader = match args.leader_elect {
         false => None,

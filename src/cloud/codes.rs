@@ -20,11 +20,15 @@ pub enum Meaning {
     Unpaid,
     /// The cloud has none left to sell.
     SoldOut,
-    /// Who asks isn't known, or may not.
+    /// Who asks isn't known.
     Credentials,
+    /// Who asks is known, and may not.
+    Forbidden,
     /// Too many calls.
     Throttled,
-    /// Refused for another reason that lasts: the request itself, or what the instance is.
+    /// Something in the request is none: the region, most likely.
+    InvalidParameter,
+    /// Refused for another reason that lasts.
     Refused,
     /// The time of the request doesn't fit the cloud's.
     Clock,
@@ -129,9 +133,11 @@ pub(super) fn of_number(code: i64) -> Meaning {
         100_207 | 5300 => BalanceLow,
         5200 => SoldOut,
         // refused before it was looked at
-        4100..=4110 | 4300 => Credentials,
+        4101..=4103 | 4300 => Forbidden,
+        4100..=4110 => Credentials,
         4400 => Throttled,
-        4000 | 4600 => Refused,
+        4000 => InvalidParameter,
+        4600 => Refused,
         // no such resource; not qualified
         5000 | 5500 => Refused,
         4200 | 4500 => Clock,
@@ -169,7 +175,7 @@ pub(super) fn of_name(name: &str) -> (Meaning, Option<i64>) {
         // In answer to the question for a deal.
         "ResourceUnavailable.InstanceNoDeal" => (Unknown, Some(11059)),
         // A right that is missing, though its family is another.
-        "InvalidParameter.PermissionDenied" => (Credentials, None),
+        "InvalidParameter.PermissionDenied" => (Forbidden, None),
         // What the instance is: it can't be upgraded at all, whatever the order. Nothing was tried.
         "UnsupportedOperation.LowVersion" => (Refused, None),
         // Says something of this copy of the request only, and there is no replay protection: not plain.
@@ -179,13 +185,14 @@ pub(super) fn of_name(name: &str) -> (Meaning, Option<i64>) {
         _ => {
             let meaning = match family(name) {
                 // Authentication: whoever can't show who he is gets no further.
-                "AuthFailure" | "UnauthorizedOperation" | "IpInBlacklist" | "IpNotInWhitelist" => Credentials,
+                "AuthFailure" => Credentials,
+                "UnauthorizedOperation" | "IpInBlacklist" | "IpNotInWhitelist" => Forbidden,
                 // Limits of calls: refused at the door.
                 "RequestLimitExceeded" => Throttled,
                 // The request is read, and is wrong, before it is carried out.
-                "InvalidParameter" | "InvalidParameterValue" | "MissingParameter" | "UnknownParameter" => Refused,
+                "InvalidParameter" | "InvalidParameterValue" | "UnsupportedRegion" => InvalidParameter,
+                "MissingParameter" | "UnknownParameter" | "UnsupportedProtocol" | "RequestSizeLimitExceeded" => Refused,
                 "InvalidAction" | "InvalidRequest" | "NoSuchProduct" | "NoSuchVersion" => Refused,
-                "UnsupportedProtocol" | "UnsupportedRegion" | "RequestSizeLimitExceeded" => Refused,
                 // A limit of the account or the instance: checked before it is passed.
                 "LimitExceeded" => Refused,
                 // "Failed", "unknown" and "internal" have come after orders that were carried out: not plain.
@@ -299,7 +306,7 @@ mod tests {
             ("RequestLimitExceeded", Meaning::Throttled),
             ("InternalError.NetWorkErr", Meaning::Trouble),
             ("FailedOperation.SystemError", Meaning::Failed),
-            ("UnsupportedRegion", Meaning::Refused),
+            ("UnsupportedRegion", Meaning::InvalidParameter),
             ("AuthFailure.SecretIdNotFound", Meaning::Credentials),
         ] {
             assert_eq!(meaning(None, Some(name)), expected, "{name}");

@@ -35,6 +35,8 @@ pub enum EndpointError {
     NotHttps,
     #[error("the address of the cloud's API must not hold a user name, a password, a query (?) or a fragment (#)")]
     MoreThanAnAddress,
+    #[error("{0} is the address of the other API: take --api {1} with it, or leave it away")]
+    OtherApi(String, &'static str),
     #[error("API 3.0 has no path: leave away what follows the host (a path like /v2/index.php is version 2's)")]
     Path,
     #[error(
@@ -110,6 +112,12 @@ impl Transport {
     pub(super) fn authority(&self) -> String {
         let host = self.endpoint.host_str().unwrap_or_default();
         self.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// Refuses the other API's own hosts: its answers could not be read.
+    pub(super) fn refuse_hosts(self, hosts: &str, api: &'static str) -> Result<Self, EndpointError> {
+        let host = self.endpoint.host_str().unwrap_or_default();
+        if host.ends_with(hosts) { Err(EndpointError::OtherApi(host.to_owned(), api)) } else { Ok(self) }
     }
 
     pub(super) fn path(&self) -> &str {

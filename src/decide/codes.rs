@@ -48,7 +48,7 @@ pub(super) fn retry(error: Option<&Failure>) -> Retry {
         Some(Meaning::Busy) => Retry::WhenItRuns,
         Some(Meaning::BalanceLow) => Retry::WhenPaid,
         Some(Meaning::Throttled) => Retry::Later,
-        Some(Meaning::Credentials) => Retry::WithAnotherSecret,
+        Some(Meaning::Credentials | Meaning::Forbidden) => Retry::WithAnotherSecret,
         Some(Meaning::NoShrink) => Retry::AtAnotherSize,
         _ => Retry::WhenAsked,
     }
@@ -66,7 +66,7 @@ pub(super) fn unclear(error: Option<&Failure>) -> String {
 pub(super) fn unpaid_deal(error: Option<&Failure>) -> &'static str {
     match error.map(of) {
         Some(Meaning::Unpaid) => {
-            " An unpaid deal may remain: cancel it in the console, or it is one to pay beside the next."
+            " An unpaid deal may be left in the console: cancel it, for if it is paid, that is on top of the next order."
         }
         _ => "",
     }
@@ -80,7 +80,7 @@ fn of(error: &Failure) -> Meaning {
 pub(super) fn read_trouble(error: &CloudError) -> ReadTrouble {
     match error.meaning() {
         None | Some(Meaning::Failed | Meaning::Trouble) => ReadTrouble::Unavailable,
-        Some(Meaning::Credentials) => ReadTrouble::Credentials,
+        Some(Meaning::Credentials | Meaning::Forbidden) => ReadTrouble::Credentials,
         Some(Meaning::Clock) => ReadTrouble::Clock,
         Some(Meaning::Throttled) => ReadTrouble::Throttled,
         Some(_) => ReadTrouble::Refused,

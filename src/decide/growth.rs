@@ -8,7 +8,10 @@ use super::{
     codes::{self, Retry},
     later, ordering, sentence,
 };
-use crate::api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in};
+use crate::{
+    api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in},
+    cloud::codes::told,
+};
 
 /// So many of one kind since the last success, and a person must look.
 const PATIENCE: usize = 3;
@@ -155,7 +158,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
             stalled(
                 "AuthFailure",
                 format!(
-                    "An order with the key of Secret {secret} was refused ({action}). {said} Give the key the right to {upgrade} and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
+                    "{action} with the key of Secret {secret} was refused. {said} Give the key the right to {upgrade} and set the annotation crs.qcloud.com/requestedAt, or put another key into the Secret."
                 ),
             )
         }
@@ -205,7 +208,11 @@ fn in_a_row<'a>(situation: &Situation<'a>, is_of_kind: fn(&RedisUpgrade) -> bool
 
 /// What the cloud, or the operator, said of an order that was not accepted.
 fn said(error: Option<&Failure>) -> String {
-    error.map_or_else(|| "The order was refused.".to_owned(), |error| sentence(&error.message))
+    let said = |error: &Failure| match &error.cloud_code {
+        Some(code) => sentence(&format!("{}: {}", told(Some(code), &error.code_desc), error.message)),
+        None => sentence(&error.message),
+    };
+    error.map_or_else(|| "The order was refused.".to_owned(), said)
 }
 
 /// Another order of this account was refused for its balance: this one waits, without a try of its own.

@@ -89,6 +89,8 @@ pub struct Deal {
     pub id: String,
     /// `None`: the cloud knows no such deal, or could not be asked.
     pub state: Option<DealState>,
+    /// Why it could not be asked: action, code and name.
+    pub trouble: Option<String>,
     pub at: Timestamp,
 }
 
@@ -284,7 +286,13 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
 /// An order is being made. One more try while a top-up is waited for is no news before it has an answer.
 fn ordering(situation: &Situation<'_>, message: String) -> Verdict {
     let waits = situation.is_stalled("AccountBalanceNotEnough");
-    Verdict::new(if waits { Health::AsBefore } else { Health::Reconciling }, "Ordering", message)
+    let verdict = Verdict::new(if waits { Health::AsBefore } else { Health::Reconciling }, "Ordering", message);
+    // Nor is the cause of the last refusal gone before.
+    let tried = situation.entries.iter().rfind(|entry| entry.phase().is_settled());
+    Verdict {
+        error: tried.filter(|entry| entry.phase() == Phase::Refused).and_then(|entry| entry.outcome().error),
+        ..verdict
+    }
 }
 
 fn observed(situation: &Situation<'_>, size: i64) -> Verdict {

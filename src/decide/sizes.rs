@@ -18,16 +18,21 @@ pub(super) fn does_not_divide(situation: &Situation<'_>, instance: &Instance) ->
     situation.found(10703, "InvalidMemSize", message)
 }
 
-/// A sentence about what is sold for an instance of `size` MB that was to have `asked`; `None`: that could not be asked for.
-pub fn sizes_sold(sold: Option<Option<SizesSold>>, size: i64, asked: i64) -> String {
+/// A sentence about what is sold for an instance of `size` MB that was to have `asked`; `Err`: why that could not be asked for.
+pub fn sizes_sold(sold: Result<Option<SizesSold>, String>, size: i64, asked: i64) -> String {
     match sold {
-        None => "The sizes sold for this instance can't be asked for now.".into(),
-        Some(None) => "No other size is sold for an instance of this type in this zone.".into(),
-        Some(Some(SizesSold::Range { min, max })) => {
+        Err(why) => format!("The sizes sold for this instance can't be asked for: {why}."),
+        Ok(None) => "No other size is sold for an instance of this type in this zone.".into(),
+        Ok(Some(SizesSold::Range { min, max })) => {
             format!("Sizes sold for this instance: {min} to {max} MB, in steps of 1024.")
         }
-        Some(Some(SizesSold::List(sizes))) => {
+        Ok(Some(SizesSold::List(sizes))) => {
             let larger: Vec<_> = sizes.into_iter().filter(|sold| sold.size > size).collect();
+            if !larger.is_empty() && larger.iter().all(|sold| sold.sold_out) {
+                return format!(
+                    "Every size above its {size} MB is sold out for an instance of this type in this zone."
+                );
+            }
             around(&larger, asked).unwrap_or_else(|| format!("No size above its {size} MB is sold for this instance."))
         }
     }
@@ -51,7 +56,7 @@ mod tests {
     fn the_sizes_around_the_one_asked_for_and_the_largest_are_named_and_sold_out_ones_as_such() {
         let list = |sizes: &[i64]| {
             let sold = |&size: &i64| SoldSize { size, sold_out: size % 5000 == 0 };
-            Some(Some(SizesSold::List(sizes.iter().map(sold).collect())))
+            Ok(Some(SizesSold::List(sizes.iter().map(sold).collect())))
         };
         let many: Vec<i64> = (1..=64).map(|gb| gb * 1000).collect();
         assert_eq!(
@@ -63,7 +68,8 @@ mod tests {
             "Sizes in MB that are sold for this instance, near that one: 3000, 5000 (sold out)."
         );
         assert_eq!(sizes_sold(list(&many), 64_000, 99_000), "No size above its 64000 MB is sold for this instance.");
-        assert!(sizes_sold(None, 1, 2).contains("can't be asked for now"));
-        assert!(sizes_sold(Some(None), 1, 2).contains("No other size"));
+        assert!(sizes_sold(list(&[5000, 10_000]), 2000, 5000).contains("Every size above its 2000 MB is sold out"));
+        assert!(sizes_sold(Err("X Y".into()), 1, 2).contains("can't be asked for: X Y."));
+        assert!(sizes_sold(Ok(None), 1, 2).contains("No other size"));
     }
 }

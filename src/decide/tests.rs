@@ -138,7 +138,7 @@ impl Case {
 
     /// Deal 4711 was asked for at that second.
     fn deal(self, state: Option<DealState>, second: i64) -> Self {
-        Self { deal: Some(Deal { id: "4711".into(), state, at: at(second).0 }), ..self }
+        Self { deal: Some(Deal { id: "4711".into(), state, trouble: None, at: at(second).0 }), ..self }
     }
 
     /// A cluster of so many shards.

@@ -39,21 +39,27 @@ pub(super) fn decide(situation: &Situation<'_>, look: &LookFailure) -> Decision 
         Decision::rest(Verdict { health, reason: reason.into(), message, error })
     };
     match read_trouble(error) {
-        ReadTrouble::Credentials => told(
-            Health::Stalled,
-            "AuthFailure",
-            format!(
-                "The cloud refuses the key of Secret {}: {said} Correct the Secret: it is picked up at the next look, or at once with the annotation crs.qcloud.com/requestedAt.",
-                situation.secret()
-            ),
-        ),
+        ReadTrouble::Credentials => {
+            let (secret, describe) = (situation.secret(), situation.dialect.describe);
+            let message = match error.meaning() {
+                Some(Meaning::Forbidden) => format!(
+                    "The key of Secret {secret} lacks the right to {describe}: {said} Give it that right: it is asked again, at once with the annotation crs.qcloud.com/requestedAt."
+                ),
+                _ => format!(
+                    "The cloud refuses the key of Secret {secret}: {said} Correct the Secret: it is picked up at the next look, or at once with the annotation crs.qcloud.com/requestedAt."
+                ),
+            };
+            told(Health::Stalled, "AuthFailure", message)
+        }
         ReadTrouble::Refused => {
             let region = &situation.instance.spec.region;
             let advice = match error.meaning() {
-                Some(Meaning::Refused) => {
+                Some(Meaning::InvalidParameter) => {
                     "If that is not the region (gz or ap-guangzhou, for example): it can't be changed, so delete this RedisInstance and create another one; the cloud's instance stays as it is."
                 }
-                _ => "The cloud's documents say what the code means. It is asked again.",
+                _ => {
+                    "The cloud's documents say what the code means; check --api and --api-endpoint, too. It is asked again."
+                }
             };
             told(
                 Health::Stalled,

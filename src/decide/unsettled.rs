@@ -36,7 +36,9 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
                 (
                     Phase::Abandoned,
                     format!(
-                        "{seen}: below the {to} MB ordered, and an order signed at {signed_at} can't come after {dead_after} any more.{}",
+                        "{seen}: below the {to} MB ordered. An order signed at {signed_at} is taken until {}, and shows within {:#}: it did not come.{}",
+                        later(signed_at, policy.lifetime),
+                        policy.lag,
                         codes::unpaid_deal(entry.outcome().error.as_ref())
                     ),
                 )
@@ -88,10 +90,14 @@ fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
 fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
     let (name, to, signed_at) = (entry.name_any(), entry.spec.to, entry.spec.signed_at.0);
     let outcome = entry.outcome();
-    let deal_id = outcome.deal_id.clone().unwrap_or_default();
+    let (deal_id, named) = (outcome.deal_id.clone().unwrap_or_default(), outcome.deal().unwrap_or_default());
+    let desired = situation.desired();
+    let next = if desired > to { format!(" The {desired} MB declared are ordered after it.") } else { String::new() };
     let upgrading = Verdict::reconciling(
         "Upgrading",
-        format!("The upgrade to {to} MB is on its way (deal {deal_id}); connections are cut for seconds at its end."),
+        format!(
+            "The upgrade to {to} MB is on its way (deal {named}); connections are cut for seconds at its end.{next}"
+        ),
     );
     match look.running_size() {
         Some(size) if size >= to => {
@@ -119,7 +125,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
     let deal = situation.deal.filter(|deal| deal.id == deal_id);
     if let Some(Deal { state: Some(DealState::Failed(status)), at, .. }) = deal {
         let evidence =
-            format!("Deal {deal_id} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
+            format!("Deal {named} was not carried out: its status at {at} is {status} ({}).", deal_status(*status));
         return Decision::step(failed("UpgradeFailed", evidence), upgrading);
     }
     let delivered = deal.filter(|deal| deal.state == Some(DealState::Delivered));
@@ -127,7 +133,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
         (Some(Time(delivered_at)), _) => {
             let unseen_after = later(delivered_at, policy.lag);
             if look.at > unseen_after {
-                let evidence = format!("Deal {deal_id} was delivered by {delivered_at}, but {}.", look.describe());
+                let evidence = format!("Deal {named} was delivered by {delivered_at}, but {}.", look.describe());
                 return Decision::step(failed("SizeNotSeen", evidence), upgrading);
             }
             Decision::rest(upgrading).active().again_after(unseen_after)
@@ -143,7 +149,7 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
                 Decision::step(Step::AskDeal { entry: name, order }, upgrading)
             } else {
                 let age = look.at.duration_since(signed_at);
-                let message = format!("The upgrade to {to} MB {}", pending(&deal_id, deal.and_then(|deal| deal.state)));
+                let message = format!("The upgrade to {to} MB {}{next}", pending(&named, deal));
                 let told = Verdict::reconciling("Upgrading", message);
                 Decision::rest(told).active().again_after(later(situation.now, age / 8))
             }
@@ -173,20 +179,23 @@ fn not_running(situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) 
 }
 
 /// What is known of a deal that tells nothing of its end.
-fn pending(deal_id: &str, state: Option<DealState>) -> String {
+fn pending(named: &str, deal: Option<&Deal>) -> String {
     let accepted = "was accepted and hasn't begun";
     let ask = "If that lasts, ask the cloud's support.";
-    match state {
-        _ if deal_id.is_empty() => format!("{accepted}: the number of its deal isn't known. {ask}"),
+    match deal {
+        None => format!("{accepted}: the number of its deal isn't known. {ask}"),
         // Normal, also for hours: it has been paid.
-        Some(DealState::Pending(status @ (2 | 3))) => format!(
-            "is ordered, and waits for its turn or for the instance's maintenance window: deal {deal_id} has status {status} ({}). Nothing needs to be done; if it lasts more than a day, ask the cloud's support.",
-            deal_status(status)
+        Some(Deal { state: Some(DealState::Pending(status @ (2 | 3))), .. }) => format!(
+            "is ordered, and waits for its turn or for the instance's maintenance window: deal {named} has status {status} ({}). Nothing needs to be done; if it lasts more than a day, ask the cloud's support.",
+            deal_status(*status)
         ),
-        Some(DealState::Pending(status)) => {
-            format!("{accepted}: deal {deal_id} has status {status} ({}). {ask}", deal_status(status))
+        Some(Deal { state: Some(DealState::Pending(status)), .. }) => {
+            format!("{accepted}: deal {named} has status {status} ({}). {ask}", deal_status(*status))
         }
-        _ => format!("{accepted}: the cloud says nothing of deal {deal_id}. {ask}"),
+        Some(Deal { trouble: Some(code), .. }) => {
+            format!("{accepted}, and deal {named} can't be asked for: {code}. {ask}")
+        }
+        Some(_) => format!("{accepted}: the cloud says nothing of deal {named}. {ask}"),
     }
 }
 

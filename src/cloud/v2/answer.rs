@@ -21,7 +21,7 @@ pub(super) fn open(reply: &Reply) -> Result<Fields, CloudError> {
         return Err(unreadable("the answer is no JSON object"));
     };
     let Some(cloud_code) = fields.get("code").and_then(text) else {
-        return Err(unreadable("the answer has no code"));
+        return Err(unreadable("the answer has no code, as those of version 2 have: does --api fit --api-endpoint?"));
     };
     let code = fields.get("code").and_then(integer);
     let message = fields.get("message").and_then(Value::as_str).unwrap_or_default().trim();

@@ -70,7 +70,8 @@ impl V2 {
         local_clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         timeouts: Timeouts,
     ) -> Result<Self, EndpointError> {
-        let transport = Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)?;
+        let transport = Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)?
+            .refuse_hosts(".tencentcloudapi.com", "v3")?;
         Ok(Self { transport, random: Box::new(random), signature_method: SignatureMethod::default() })
     }
 

@@ -21,7 +21,7 @@ pub(super) fn open(reply: &Reply) -> Result<Fields, CloudError> {
         return Err(unreadable("the answer is no JSON object"));
     };
     let Some(Value::Object(mut fields)) = envelope.remove("Response") else {
-        return Err(unreadable("the answer has no Response"));
+        return Err(unreadable("the answer has no Response, as those of API 3.0 have: does --api fit --api-endpoint?"));
     };
     match fields.remove("Error") {
         None | Some(Value::Null) => Ok(fields),

@@ -70,7 +70,8 @@ impl V3 {
         local_clock: impl Fn() -> Timestamp + Send + Sync + 'static,
         timeouts: Timeouts,
     ) -> Result<Self, EndpointError> {
-        let transport = Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)?;
+        let transport = Transport::new(endpoint, ENDPOINT, CloudClock::new(local_clock), timeouts)?
+            .refuse_hosts(".api.qcloud.com", "v2")?;
         // What is signed says so.
         if transport.path() != "/" {
             return Err(EndpointError::Path);

@@ -125,6 +125,11 @@ fn an_address_of_version_2_is_none_of_3_0() {
     assert!(path("").is_ok() && path("/").is_ok());
     let error = path("/v2/index.php").unwrap_err();
     assert!(matches!(error, EndpointError::Path) && error.to_string().contains("no path"), "{error}");
+    let other = |address| V3::new(Some(address), Timestamp::now).map(drop).unwrap_err().to_string();
+    assert!(other("https://redis.api.qcloud.com/v2/index.php").contains("take --api v2"));
+    let of_3_0 = Some("https://redis.intl.tencentcloudapi.com");
+    assert!(V3::new(of_3_0, Timestamp::now).is_ok());
+    assert!(crate::cloud::v2::V2::new(of_3_0, || 0, Timestamp::now).is_err());
 }
 
 #[tokio::test]

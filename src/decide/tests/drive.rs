@@ -153,7 +153,7 @@ impl World {
                         order if order.fails => DealState::Failed(6),
                         _ => DealState::Delivered,
                     };
-                    self.case.deal = Some(Deal { id: deal_id, state: Some(state), at: at(self.now).0 });
+                    self.case.deal = Some(Deal { id: deal_id, state: Some(state), trouble: None, at: at(self.now).0 });
                 }
                 Some(Step::MarkDelivered { entry, at }) => self.learn(self.index(&entry), &Outcome::Delivered { at }),
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {

@@ -303,13 +303,13 @@ fn an_unpaid_deal_leaves_the_outcome_open_and_is_told() {
     assert_eq!(case.clone().runs(1024, DEAD).rests(Health::Reconciling, "OutcomeUnknown"), Some(LIFETIME + LAG));
     let told = |case: &Case| {
         let message = case.decide().verdict.message;
-        assert!(message.contains("PayFailed") && message.contains("cancel it in the console"), "{message}");
+        assert!(message.contains("PayFailed") && message.contains("in the console: cancel it"), "{message}");
     };
     told(&case.clone().runs(1024, DEAD));
     let Some(Step::Settle { phase: Phase::Abandoned, evidence, .. }) = case.runs(1024, DEAD + 1).decide().step else {
         panic!("it is dead")
     };
-    assert!(evidence.contains("cancel it in the console"), "{evidence}");
+    assert!(evidence.contains("in the console: cancel it"), "{evidence}");
 
     let given_up = RedisUpgradeStatus { phase: Phase::Abandoned, settled_at: Some(at(DEAD + 1)), ..unpaid };
     let often = (0..3).fold(wants(2048), |case, _| case.entry(1024, 2048, given_up.clone())).runs(1024, DEAD + 9999);
@@ -334,4 +334,27 @@ fn a_refusal_by_the_other_api_is_told_as_such_and_waits_for_a_word() {
         case.decide().verdict.message
     );
     case.annotated(REQUESTED_AT, "now").orders(1024, 2048);
+}
+
+#[test]
+fn a_key_that_may_not_look_is_told_which_right_it_lacks() {
+    let message = |code| {
+        let case = wants(2048).fails(Some(code), false);
+        case.rests(Health::Stalled, "AuthFailure");
+        case.decide().verdict.message
+    };
+    for code in [4101, 4102, 4103, 4300] {
+        assert!(message(code).contains("lacks the right to DescribeRedis"), "{}", message(code));
+    }
+    assert!(message(4100).contains("Correct the Secret"), "{}", message(4100));
+}
+
+#[test]
+fn an_error_stays_told_while_its_order_is_tried_again() {
+    let case = refused(10702, "InstanceStatusAbnormal").runs(1024, SIGNED + LAG + 1);
+    case.orders(1024, 2048);
+    assert_eq!(case.decide().verdict.error.unwrap().code, Some(10702));
+    let in_the_air = case.entry(1024, 2048, written()).runs(1024, SIGNED + 1);
+    in_the_air.rests(Health::Reconciling, "Ordering");
+    assert_eq!(in_the_air.decide().verdict.error.unwrap().code, Some(10702));
 }

@@ -97,7 +97,7 @@ fn seen() -> impl Strategy<Value = Seen> {
 
 fn deal() -> impl Strategy<Value = Deal> {
     let state = select(vec![None, Some(DealState::Delivered), Some(DealState::Failed(6)), Some(DealState::Pending(3))]);
-    ("471[0-9]", state, second()).prop_map(|(id, state, second)| Deal { id, state, at: at(second).0 })
+    ("471[0-9]", state, second()).prop_map(|(id, state, second)| Deal { id, state, trouble: None, at: at(second).0 })
 }
 
 prop_compose! {
@@ -263,7 +263,7 @@ proptest! {
         let Some(step) = case.decide().step else { return Ok(()) };
         let after = match step.clone() {
             Step::Order { .. } => return Ok(()),
-            Step::AskDeal { order, .. } => Case { deal: Some(Deal { id: order.deal_id, state: None, at: case.now }), ..case },
+            Step::AskDeal { order, .. } => Case { deal: Some(Deal { id: order.deal_id, state: None, trouble: None, at: case.now }), ..case },
             Step::MarkDelivered { entry, at } => case.with(&entry, &Delivered { at }),
             Step::Settle { entry, phase, at, evidence, error } => case.with(&entry, &Settled { phase, at, evidence, error }),
         };

@@ -181,3 +181,19 @@ fn with_a_short_lifetime_it_is_looked_at_again_when_that_is_over() {
     (case.policy.lifetime, case.policy.lag) = (SignedDuration::from_secs(4), SignedDuration::from_secs(1));
     assert_eq!(case.rests(Health::Reconciling, "Ordering"), Some(5));
 }
+
+#[test]
+fn a_deal_that_waits_is_normal_and_one_that_can_not_be_asked_for_is_told_with_the_cause() {
+    let placed = RedisUpgradeStatus { deal_name: Some("20261124004711".into()), ..placed() };
+    let case = wants(4096).entry(1024, 2048, placed).runs(1024, SIGNED + 3600);
+    let message = |case: Case| case.decide().verdict.message;
+    let waits = message(case.clone().deal(Some(DealState::Pending(2)), SIGNED + 3600));
+    assert!(waits.contains("deal 4711 (20261124004711)") && waits.contains("Nothing needs to be done"), "{waits}");
+    assert!(waits.contains("The 4096 MB declared are ordered after it."), "{waits}");
+    let unpaid = message(case.clone().deal(Some(DealState::Pending(1)), SIGNED + 3600));
+    assert!(unpaid.contains("pay or cancel it"), "{unpaid}");
+    let mut case = case.deal(None, SIGNED + 3600);
+    case.deal.as_mut().unwrap().trouble = Some("DescribeInstanceDealDetail UnauthorizedOperation".into());
+    let asked = message(case);
+    assert!(asked.contains("can't be asked for: DescribeInstanceDealDetail UnauthorizedOperation."), "{asked}");
+}

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use super::children::{self, RUN_DIR};
 use super::wait_for;
 
-/// A control plane with the CRDs installed. Ends with this process, or when dropped.
+/// A control plane. Ends with this process, or when dropped.
 pub struct Cluster {
     process: process::Child,
     dir: PathBuf,
@@ -35,8 +35,15 @@ impl Cluster {
         SHARED.get_or_init(Cluster::start).await.clone()
     }
 
-    /// One of one's own, for who takes it apart.
+    /// One of one's own with the CRDs installed, for who takes it apart.
     pub async fn start() -> Arc<Cluster> {
+        let cluster = Cluster::bare();
+        cluster.install_crds().await;
+        cluster
+    }
+
+    /// One of one's own without the CRDs.
+    pub fn bare() -> Arc<Cluster> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let _ = rustls::crypto::ring::default_provider().install_default(); // another test may have done it
         let dir = RUN_DIR.join(format!("control-plane-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
@@ -58,24 +65,20 @@ impl Cluster {
             std::fs::read_to_string(&log).unwrap_or_default()
         );
 
-        let cluster = Cluster { process, dir };
+        Arc::new(Cluster { process, dir })
+    }
+
+    async fn install_crds(&self) {
         let crds = repository().join("crds");
-        cluster
-            .kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()])
-            .await
-            .expect("the CRDs are accepted");
-        cluster
-            .kubectl(&["wait", "--for=condition=Established", "crd", "--all"])
-            .await
-            .expect("the CRDs are established");
+        self.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await.expect("the CRDs are accepted");
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await.expect("the CRDs are established");
         // They are discovered a moment later; until then kubectl would remember that there are none.
         wait_for("the CRDs to be discovered", async || {
             let served =
-                cluster.kubectl(&["api-resources", "--cached=false", "--api-group=crs.qcloud.com", "-o", "name"]).await;
+                self.kubectl(&["api-resources", "--cached=false", "--api-group=crs.qcloud.com", "-o", "name"]).await;
             if served.stdout.lines().count() == 2 { Ok(()) } else { Err(format!("{served:?}")) }
         })
         .await;
-        Arc::new(cluster)
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
