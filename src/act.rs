@@ -51,7 +51,7 @@ pub struct Done {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// A limit says so.
+    /// A limit says so, or what was asked could not be answered just now.
     #[error("come back in {0:?}")]
     Wait(Duration),
     #[error("the account book: {0}")]
@@ -142,6 +142,10 @@ impl Actor {
             Err(calls::Trouble::Wait(wait)) => Err(Trouble::Wait(wait)),
             Err(calls::Trouble::Cloud(error)) => {
                 tracing::info!(deal_id = id, %error, "the cloud could not be asked what became of a deal");
+                // What passes is no news.
+                if !error.is_plain_refusal() || error.meaning() == Some(Meaning::Throttled) {
+                    return Err(Trouble::Wait(self.policy.active));
+                }
                 let code = told(error.cloud_code.as_deref(), &error.code_desc);
                 let trouble = Some(format!("{} {code}", self.calls.dialect.deal));
                 Ok(Deal { id, state: None, trouble, at: self.calls.now() })

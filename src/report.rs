@@ -70,7 +70,8 @@ impl Reporter {
         }
     }
 
-    /// Brings the status up to date; writes only when something in it changes. An object deleted meanwhile needs none.
+    /// Brings the status up to date; writes only when something in it changes. `instance` is a [`Self::fresh`] one. An object deleted meanwhile
+    /// needs none.
     pub async fn status(
         &self,
         instance: &Arc<RedisInstance>,
@@ -79,9 +80,8 @@ impl Reporter {
         verdict: &Verdict,
         handled: bool,
     ) -> Result<(), kube::Error> {
-        let instance = self.fresh(instance);
         let before = instance.status.clone().unwrap_or_default();
-        let after = status(&instance, entries, seen, verdict, handled, Timestamp::now());
+        let after = status(instance, entries, seen, verdict, handled, Timestamp::now());
         if after == before {
             return Ok(());
         }
@@ -99,11 +99,14 @@ impl Reporter {
         let apply = PatchParams::apply(MANAGER).force();
         match within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
             // Gone, or changed meanwhile: then the watch is about to say so, and it is told afresh.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                self.forget(&ObjectRef::from_obj(&**instance));
+                return Ok(());
+            }
             patched => {
                 let mut patched = patched?;
                 patched.metadata.managed_fields = None;
-                self.written.lock().insert(ObjectRef::from_obj(&*instance), patched);
+                self.written.lock().insert(ObjectRef::from_obj(&**instance), patched);
             }
         }
         let known = before.conditions.iter().any(|stalled| {

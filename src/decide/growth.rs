@@ -195,12 +195,9 @@ fn wait(
 
 /// The newest entries that are of this kind and were written for just this demand, newest first.
 fn in_a_row<'a>(situation: &Situation<'a>, is_of_kind: fn(&RedisUpgrade) -> bool) -> Vec<&'a RedisUpgrade> {
-    let demand = situation.instance;
+    let requested_at = situation.instance.requested_at();
     let is_same_demand = |entry: &RedisUpgrade| {
-        let asked_for = &entry.spec.instance_ref;
-        Some(&asked_for.uid) == demand.metadata.uid.as_ref()
-            && Some(asked_for.generation) == demand.metadata.generation
-            && asked_for.requested_at.as_deref() == demand.requested_at()
+        situation.is_for(entry) && entry.spec.instance_ref.requested_at.as_deref() == requested_at
     };
     let newest_first = situation.entries.iter().rev();
     newest_first.take_while(|entry| is_of_kind(entry) && is_same_demand(entry)).collect()

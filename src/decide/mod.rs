@@ -285,10 +285,10 @@ fn abnormal(situation: &Situation<'_>, instance: &Instance) -> Verdict {
 
 /// An order is being made. One more try while a top-up is waited for is no news before it has an answer.
 fn ordering(situation: &Situation<'_>, message: String) -> Verdict {
-    let waits = situation.is_stalled("AccountBalanceNotEnough");
+    let waits = situation.is_told("Stalled", "AccountBalanceNotEnough");
     let verdict = Verdict::new(if waits { Health::AsBefore } else { Health::Reconciling }, "Ordering", message);
-    // Nor is the cause of the last refusal gone before.
-    let tried = situation.entries.iter().rfind(|entry| entry.phase().is_settled());
+    // Nor is the cause of the last refusal of what is declared gone before.
+    let tried = situation.entries.iter().rfind(|entry| entry.phase().is_settled() && situation.is_for(entry));
     Verdict {
         error: tried.filter(|entry| entry.phase() == Phase::Refused).and_then(|entry| entry.outcome().error),
         ..verdict
@@ -359,12 +359,18 @@ impl<'a> Situation<'a> {
         self.instance.spec.mode == crate::api::Mode::Observe
     }
 
-    /// The status says, of the present spec, that it is stalled for this reason.
-    fn is_stalled(&self, reason: &str) -> bool {
+    /// The status says, of the present spec, that it is `Reconciling` or `Stalled` for this reason.
+    fn is_told(&self, kind: &str, reason: &str) -> bool {
         let conditions = self.instance.status.iter().flat_map(|status| &status.conditions);
-        conditions.filter(|condition| condition.type_ == "Stalled" && condition.reason == reason).any(|condition| {
+        conditions.filter(|condition| condition.type_ == kind && condition.reason == reason).any(|condition| {
             condition.status == "True" && condition.observed_generation == self.instance.metadata.generation
         })
+    }
+
+    /// That entry was written for just this object and spec.
+    fn is_for(&self, entry: &RedisUpgrade) -> bool {
+        let (demand, asked_for) = (&self.instance.metadata, &entry.spec.instance_ref);
+        Some(&asked_for.uid) == demand.uid.as_ref() && Some(asked_for.generation) == demand.generation
     }
 
     /// It has been Ready at its present generation.

@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    Deal, Decision, Look, Policy, Situation, Step, Verdict, abnormal, absent, codes, later, ordering, size_is_there,
+    Deal, Decision, Health, Look, Policy, Situation, Step, Verdict, abnormal, absent, codes, later, ordering,
+    size_is_there,
 };
 use crate::{
     api::{Failure, Phase, RedisUpgrade},
@@ -65,13 +66,21 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 
 /// The size is there, and the order may come yet: one that 3.0 would carry out, too, if it is for less.
 fn still_open(situation: &Situation<'_>, entry: &RedisUpgrade, size: i64, dead_after: Timestamp) -> String {
-    let (name, to) = (entry.name_any(), entry.spec.to);
-    let back = if situation.dialect.shrinks && size > to {
-        ", and until then may bring the instance back to them: leave its size as it is, in the console and here"
+    let (name, to, error) = (entry.name_any(), entry.spec.to, entry.outcome().error);
+    // The book tells which API it went to where that has said something.
+    let by_the_other = error.as_ref().is_some_and(|error| error.action != situation.dialect.upgrade);
+    let back = if situation.dialect.shrinks != by_the_other && size > to {
+        format!(
+            " Until then it may bring the instance back to {to} MB: leave its size as it is, in the console and here."
+        )
     } else {
-        ""
+        String::new()
     };
-    format!("The order {name} of {to} MB has no answer yet; a look after {dead_after} settles it{back}.")
+    format!(
+        "What comes of the order {name} of {to} MB isn't known yet ({}): a look after {dead_after} settles it.{back}{}",
+        codes::unclear(error.as_ref()),
+        codes::unpaid_deal(error.as_ref())
+    )
 }
 
 fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
@@ -139,14 +148,18 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
             Decision::rest(upgrading).active().again_after(unseen_after)
         }
         (None, Some(deal)) => Decision::step(Step::MarkDelivered { entry: name, at: deal.at }, upgrading),
-        // It runs at its old size: within the lag that is ordinary, later its deal tells more. The longer it takes, the more seldom is asked.
+        // It runs at its old size: within the lag that is ordinary, later its deal tells more. The longer it takes, the more seldom is asked, but every few
+        // minutes.
         (None, None) => {
             let ask_after = later(signed_at, policy.lag);
             if look.at <= ask_after {
                 Decision::rest(upgrading).active().again_after(ask_after)
             } else if deal.is_none() && !deal_id.is_empty() {
                 let order = Accepted { deal_id, deal_name: outcome.deal_name.clone() };
-                Decision::step(Step::AskDeal { entry: name, order }, upgrading)
+                // What was told of it before stays until it is asked.
+                let health =
+                    if situation.is_told("Reconciling", "Upgrading") { Health::AsBefore } else { upgrading.health };
+                Decision::step(Step::AskDeal { entry: name, order }, Verdict { health, ..upgrading })
             } else {
                 let age = look.at.duration_since(signed_at);
                 let message = format!("The upgrade to {to} MB {}{next}", pending(&named, deal));

@@ -18,8 +18,8 @@ use tokio::{
 use super::{SecretUse, Shared};
 use crate::{
     api::Object,
-    calls::Trouble,
-    cloud::{Caller, CloudError, Dated, Instance, Page},
+    calls::{Calls, Trouble},
+    cloud::{Caller, CloudError, Dated, Instance, Meaning, Page},
     decide::{LookError, LookFailure, Policy, Seen},
     secrets::Keys,
 };
@@ -111,15 +111,7 @@ impl Reader {
         let trouble = state.trouble.clone();
         let row = state.rows.entry(redis_id.to_owned()).or_insert_with(|| {
             self.changed.notify_one();
-            Row {
-                seen: Seen::NotYet,
-                watchers: HashMap::new(),
-                active: false,
-                failing_since: None,
-                missing: false,
-                ask_at: Instant::now(),
-                ask_wait: Duration::ZERO,
-            }
+            Row::new()
         });
         row.watchers.insert(object.clone(), secret.clone());
         Some(trouble.map_or_else(|| row.seen.clone(), Seen::Failed))
@@ -152,7 +144,7 @@ impl Reader {
 
     async fn round(&self, shared: &Shared, began: Instant) {
         self.wake_those_with_other_keys(shared).await;
-        let listed = self.list(shared).await;
+        let listed = self.list(&shared.calls).await;
         let woken = self.take(&shared.policy, began, listed);
         shared.wakes.wake(woken);
         self.ask_for_missing(shared).await;
@@ -209,21 +201,21 @@ impl Reader {
 
     /// The whole list, and by their ids, where the API can, those that it doesn't show (by the documents, all in a VPC). Instances that come or
     /// go between two pages may be missed: they are asked for by themselves.
-    async fn list(&self, shared: &Shared) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
+    async fn list(&self, calls: &Calls) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
         let mut found = HashMap::new();
         let mut next = Some(0);
         for _ in 0..PAGES {
             let Some(offset) = next else { break };
-            let page = patiently(|| shared.calls.list(&self.caller, offset)).await?;
+            let page = patiently(|| calls.list(&self.caller, offset)).await?;
             next = page.value.next;
             self.collect(page, &mut found);
         }
-        self.ask_together(shared, &mut found).await;
+        self.ask_together(calls, &mut found).await;
         Ok(found)
     }
 
-    async fn ask_together(&self, shared: &Shared, found: &mut HashMap<String, Dated<Instance>>) {
-        let most = shared.calls.most_ids();
+    async fn ask_together(&self, calls: &Calls, found: &mut HashMap<String, Dated<Instance>>) {
+        let most = calls.most_ids();
         if most == 0 {
             return;
         }
@@ -234,15 +226,15 @@ impl Reader {
             there.map(|(id, _)| id).filter(|id| !found.contains_key(*id)).cloned().collect()
         };
         for ids in missing.chunks(most) {
-            match patiently(|| shared.calls.list_some(&self.caller, ids)).await {
+            match patiently(|| calls.list_some(&self.caller, ids)).await {
                 Ok(page) => self.collect(page, found),
-                // Refused for one that isn't there, perhaps: each of these is asked for by itself, and the others may go together.
-                Err(error) if error.meaning().is_some() => {
-                    tracing::debug!(region = self.caller.region, %error, "instances could not be asked for together");
-                }
                 Err(error) => {
                     tracing::debug!(region = self.caller.region, %error, "instances could not be asked for together");
-                    return;
+                    // For one that isn't there, perhaps: each of these is asked for by itself, and the others may go together.
+                    let for_one = error.is_plain_refusal() && error.meaning() != Some(Meaning::Throttled);
+                    if !for_one {
+                        return;
+                    }
                 }
             }
         }
@@ -364,6 +356,18 @@ impl State {
 }
 
 impl Row {
+    fn new() -> Self {
+        Self {
+            seen: Seen::NotYet,
+            watchers: HashMap::new(),
+            active: false,
+            failing_since: None,
+            missing: false,
+            ask_at: Instant::now(),
+            ask_wait: Duration::ZERO,
+        }
+    }
+
     /// Takes what a list shows; true if that is news. What was seen at the same second or a little later stays.
     fn take(&mut self, seen: Dated<Instance>) -> bool {
         self.ask_wait = Duration::ZERO;

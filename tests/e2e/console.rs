@@ -105,7 +105,7 @@ async fn made_larger_with_an_order_in_the_air_it_keeps_what_is_declared(#[values
 #[tokio::test]
 async fn declared_as_large_as_it_was_made_with_an_order_in_the_air_it_is_so_in_the_end(#[values(V2, V3)] api: Api) {
     let (world, _operator) = ready_and_not_looked_at(api, "larger-declared").await;
-    world.next_order_meets(json!({"kind": "late", "ms": 2500})).await;
+    world.next_order_meets(json!({"kind": "late", "ms": 1800})).await;
     world.apply(instance("sessions", ID, 2048)).await.expect("more memory");
     world.cloud.wait_for_order().await;
     world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 4096})).await;

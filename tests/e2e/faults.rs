@@ -224,7 +224,7 @@ async fn the_operator_killed_with_an_order_in_the_air_finds_it_after_the_restart
 async fn a_larger_order_waits_until_a_smaller_one_in_the_air_has_come_down(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "in-turn", &[]).await;
     let operator = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "late", "ms": 2500})).await;
+    world.next_order_meets(json!({"kind": "late", "ms": 1800})).await;
     world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
     world.cloud.wait_for_order().await;
     operator.kill().await;

@@ -23,8 +23,8 @@ use super::clock::CloudClock;
 use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
-    regions,
+    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Meaning, Page, Price,
+    SizesSold, regions,
 };
 use crate::book::SendPermit;
 
@@ -213,11 +213,15 @@ impl Cloud for V3 {
     async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
         let Accepted { deal_id, deal_name } = order;
         let by_name = deal_name.as_ref().map(|name| json!({"DealName": name}));
-        // The id is deprecated: where the cloud doesn't know it any more, the name is asked for.
+        // The id is deprecated: where the cloud doesn't know it, or doesn't take it any more, the name is asked for.
         if deal_name.as_ref() != Some(deal_id) {
-            let by_id = self.ask_deal(caller, order, json!({"DealIds": [deal_id]})).await?;
-            if by_id.value.is_some() || by_name.is_none() {
-                return Ok(by_id);
+            let by_id = self.ask_deal(caller, order, json!({"DealIds": [deal_id]})).await;
+            let is_open = match &by_id {
+                Ok(answer) => answer.value.is_none(),
+                Err(error) => error.is_plain_refusal() && error.meaning() != Some(Meaning::Throttled),
+            };
+            if !is_open || by_name.is_none() {
+                return by_id;
             }
         }
         self.ask_deal(caller, order, by_name.unwrap_or_default()).await

@@ -357,4 +357,6 @@ fn an_error_stays_told_while_its_order_is_tried_again() {
     let in_the_air = case.entry(1024, 2048, written()).runs(1024, SIGNED + 1);
     in_the_air.rests(Health::Reconciling, "Ordering");
     assert_eq!(in_the_air.decide().verdict.error.unwrap().code, Some(10702));
+    // That of another spec is gone with it.
+    assert_eq!(in_the_air.generation(2).decide().verdict.error, None);
 }

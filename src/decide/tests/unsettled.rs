@@ -167,12 +167,15 @@ fn while_an_order_may_still_come_a_size_that_is_there_is_told_with_the_order_and
     let case = wants(2048).entry(1024, 2048, unknown());
     let there = case.clone().runs(2048, SIGNED + 60);
     there.rests(Health::Ready, "InSync");
-    assert!(message(&there).contains("crs-1-1 of 2048 MB has no answer yet"), "{}", message(&there));
+    assert!(message(&there).contains("crs-1-1 of 2048 MB isn't known yet (Timeout"), "{}", message(&there));
 
     let larger = case.runs(4096, SIGNED + 60);
     assert!(!message(&larger).contains("bring the instance back"), "version 2 refuses that");
-    let of_3_0 = Case { dialect: Dialect { shrinks: true, ..DIALECT }, ..larger };
+    let mut of_3_0 = Case { dialect: Dialect { shrinks: true, ..DIALECT }, ..larger };
     assert!(message(&of_3_0).contains("bring the instance back"), "{}", message(&of_3_0));
+    // Sent by the other API, and that is what counts.
+    of_3_0.dialect.upgrade = "UpgradeInstance";
+    assert!(!message(&of_3_0).contains("bring the instance back"), "{}", message(&of_3_0));
 }
 
 #[test]
@@ -196,4 +199,17 @@ fn a_deal_that_waits_is_normal_and_one_that_can_not_be_asked_for_is_told_with_th
     case.deal.as_mut().unwrap().trouble = Some("DescribeInstanceDealDetail UnauthorizedOperation".into());
     let asked = message(case);
     assert!(asked.contains("can't be asked for: DescribeInstanceDealDetail UnauthorizedOperation."), "{asked}");
+}
+
+#[test]
+fn what_is_told_of_a_deal_stays_until_it_is_asked_for_again() {
+    let mut case = wants(2048).entry(1024, 2048, placed()).runs(1024, SIGNED + 3600);
+    case.instance.status = None;
+    assert_eq!(case.decide().verdict.health, Health::Reconciling);
+    let waits = case.clone().deal(Some(DealState::Pending(2)), SIGNED + 3600).decide().verdict;
+    let told = crate::report::status(&case.instance, &case.entries, &case.seen, &waits, false, case.now);
+    case.instance.status = Some(told);
+    let again = case.decide();
+    assert!(matches!(again.step, Some(Step::AskDeal { .. })));
+    assert_eq!(again.verdict.health, Health::AsBefore);
 }

@@ -1,5 +1,17 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
 use super::*;
-use crate::cloud::{InstanceState, Layout};
+use crate::{
+    book::SendPermit,
+    cloud::{
+        Accepted, Cloud, DealState, Dialect, ErrorKind, InstanceState, Layout, Price, SizesSold, limits::Limits,
+        meaning,
+    },
+    telemetry::Metrics,
+};
 
 const POLICY: Policy = Policy {
     lag: SignedDuration::from_secs(60),
@@ -74,4 +86,77 @@ async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earl
     reader.take(&POLICY, Instant::now(), listed(Some(seen(2048, 1002 + 3 * 3600))));
     reader.take(&POLICY, Instant::now(), listed(Some(seen(4096, 1003))));
     assert_eq!(size(), 4096);
+}
+
+/// A cloud whose list is empty, and which can be asked for two at once; the first such question fails so.
+struct TwoAtOnce {
+    first: CloudError,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Cloud for TwoAtOnce {
+    fn dialect(&self) -> Dialect {
+        Dialect { shrinks: false, describe: "Describe", upgrade: "Upgrade", deal: "Deal", products: "Products" }
+    }
+
+    async fn list(&self, _: &Caller, _: usize) -> Result<Dated<Page>, CloudError> {
+        Ok(Dated { value: Page { next: None, instances: vec![], doubts: vec![] }, at: Timestamp::UNIX_EPOCH })
+    }
+
+    fn most_ids(&self) -> usize {
+        2
+    }
+
+    async fn list_some(&self, _: &Caller, ids: &[String]) -> Result<Dated<Page>, CloudError> {
+        assert!(ids.len() <= 2);
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Err(self.first.clone());
+        }
+        let shown = |id: &String| Instance { redis_id: id.clone(), ..seen(1024, 0).value };
+        let instances = ids.iter().map(shown).collect();
+        Ok(Dated { value: Page { next: None, instances, doubts: vec![] }, at: Timestamp::UNIX_EPOCH })
+    }
+
+    async fn find(&self, _: &Caller, _: &str) -> Result<Dated<Option<Instance>>, CloudError> {
+        unreachable!("nobody is asked for by itself here")
+    }
+
+    async fn upgrade(&self, _: &Caller, _: &Instance, _: SendPermit) -> Result<Dated<Accepted>, CloudError> {
+        unreachable!("a reader orders nothing")
+    }
+
+    async fn upgrade_price(&self, _: &Caller, _: &Instance, _: i64) -> Result<Dated<Price>, CloudError> {
+        unreachable!("a reader orders nothing")
+    }
+
+    async fn sizes(&self, _: &Caller, _: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError> {
+        unreachable!("a reader orders nothing")
+    }
+
+    async fn deal(&self, _: &Caller, _: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
+        unreachable!("a reader orders nothing")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_question_for_some_leaves_the_others_theirs_and_trouble_ends_them() {
+    for (code, asked, found) in [(4000, 3, 3), (4400, 1, 0), (6000, 1, 0)] {
+        let kind = ErrorKind::Code(meaning(Some(code), None));
+        let first = CloudError { kind, code: Some(code), ..CloudError::no_answer("X", "") };
+        let cloud = Arc::new(TwoAtOnce { first, asked: AtomicUsize::new(0) });
+        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()));
+        let reader = reader();
+        for n in 2..=5 {
+            reader.state.lock().rows.insert(format!("crs-{n}"), Row::new());
+        }
+        // It isn't there: it is asked for by itself, ever more seldom.
+        reader
+            .state
+            .lock()
+            .rows
+            .insert("crs-6".into(), Row { seen: Seen::Absent(Timestamp::UNIX_EPOCH), ..Row::new() });
+        let listed = reader.list(&calls).await.unwrap();
+        assert_eq!((cloud.asked.load(Ordering::SeqCst), listed.len()), (asked, found), "{code}");
+    }
 }
