@@ -203,11 +203,7 @@ async fn a_clock_that_is_ten_minutes_off_does_no_harm(#[values(V2, V3)] api: Api
 #[tokio::test]
 async fn the_operator_killed_with_an_order_in_the_air_finds_it_after_the_restart(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "killed", &[]).await;
-    let operator = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "delay", "ms": 10_000})).await;
-    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
-    world.cloud.wait_for_order().await;
-    operator.kill().await;
+    world.kill_with_an_order_in_the_air(ID, json!({"kind": "delay", "ms": 10_000})).await;
     let book = world.book(ID).await;
     assert_eq!(book.len(), 1);
     assert_eq!(book[0]["status"]["dealId"], json!(null), "nobody heard of a deal: {book:?}");
@@ -223,11 +219,7 @@ async fn the_operator_killed_with_an_order_in_the_air_finds_it_after_the_restart
 #[tokio::test]
 async fn a_larger_order_waits_until_a_smaller_one_in_the_air_has_come_down(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "in-turn", &[]).await;
-    let operator = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "late", "ms": 1800})).await;
-    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
-    world.cloud.wait_for_order().await;
-    operator.kill().await;
+    world.kill_with_an_order_in_the_air(ID, json!({"kind": "late", "ms": 1800})).await;
     let _operator = world.operator(&[]);
     world.apply(instance("sessions", ID, 4096)).await.expect("still more memory");
     world.wait_fulfilled("sessions").await;

@@ -19,11 +19,7 @@ fn other(api: Api) -> &'static str {
 #[tokio::test]
 async fn an_order_in_the_air_is_settled_by_the_other_api(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "moved-in-the-air", &[]).await;
-    let operator = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "delay", "ms": 10_000})).await;
-    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
-    world.cloud.wait_for_order().await;
-    operator.kill().await;
+    world.kill_with_an_order_in_the_air(ID, json!({"kind": "delay", "ms": 10_000})).await;
     let book = world.book(ID).await;
     assert_eq!((book.len(), &book[0]["status"]["dealId"]), (1, &Value::Null), "nobody heard of a deal: {book:?}");
 

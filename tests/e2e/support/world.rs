@@ -134,6 +134,15 @@ impl World {
         self.cloud.put("faults", json!([fault])).await;
     }
 
+    /// Kills an operator that has just ordered 2048 MB for the RedisInstance `sessions`, of this redisId, where the order meets this fault.
+    pub async fn kill_with_an_order_in_the_air(&self, redis_id: &str, fault: Value) {
+        let operator = self.operator(&[]);
+        self.next_order_meets(fault).await;
+        self.apply(instance("sessions", redis_id, 2048)).await.expect("a RedisInstance");
+        self.cloud.wait_for_order().await;
+        operator.kill().await;
+    }
+
     /// kubectl in this namespace.
     pub async fn kubectl(&self, arguments: &[&str]) -> Kubectl {
         self.cluster.kubectl(&[&["-n", &self.namespace], arguments].concat()).await
