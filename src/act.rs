@@ -11,7 +11,7 @@ use crate::{
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning, codes::told},
+    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     report::Reporter,
     telemetry::Metrics,
@@ -143,11 +143,10 @@ impl Actor {
             Err(calls::Trouble::Cloud(error)) => {
                 tracing::info!(deal_id = id, %error, "the cloud could not be asked what became of a deal");
                 // What passes is no news.
-                if !error.is_plain_refusal() || error.meaning() == Some(Meaning::Throttled) {
+                if !error.is_lasting_refusal() {
                     return Err(Trouble::Wait(self.policy.active));
                 }
-                let code = told(error.cloud_code.as_deref(), &error.code_desc);
-                let trouble = Some(format!("{} {code}", self.calls.dialect.deal));
+                let trouble = Some(format!("{} {}", self.calls.dialect.deal, error.code_and_name()));
                 Ok(Deal { id, state: None, trouble, at: self.calls.now() })
             }
         }
@@ -275,9 +274,7 @@ impl Actor {
                     let sold = self.calls.sizes(caller, look).await.map(|sizes| sizes.value);
                     let sold = sold.map_err(|trouble| match trouble {
                         calls::Trouble::Wait(_) => format!("{products} has to wait"),
-                        calls::Trouble::Cloud(CloudError { cloud_code, code_desc, .. }) => {
-                            format!("{products} {}", told(cloud_code.as_deref(), &code_desc))
-                        }
+                        calls::Trouble::Cloud(error) => format!("{products} {}", error.code_and_name()),
                     });
                     let sold = decide::sizes_sold(sold, look.size, to);
                     failure.message = format!("{} {sold}", decide::sentence(&failure.message));

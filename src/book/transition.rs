@@ -35,16 +35,17 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
     };
     match outcome {
         Outcome::Accepted { accepted, at } => match phase {
-            Phase::Written | Phase::Abandoned => Some(RedisUpgradeStatus {
-                phase: Phase::Placed,
-                error: None,
-                settled_at: None,
-                evidence: Some(format!(
-                    "The cloud accepted the order at {at}: deal {}.",
-                    with_deal(accepted).deal().unwrap_or_default()
-                )),
-                ..with_deal(accepted)
-            }),
+            Phase::Written | Phase::Abandoned => {
+                let status = with_deal(accepted);
+                let deal = status.deal().unwrap_or_default();
+                Some(RedisUpgradeStatus {
+                    phase: Phase::Placed,
+                    error: None,
+                    settled_at: None,
+                    evidence: Some(format!("The cloud accepted the order at {at}: deal {deal}.")),
+                    ..status
+                })
+            }
             _ if status.deal_id.is_none() => Some(with_deal(accepted)),
             _ => None,
         },

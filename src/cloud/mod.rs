@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod codes;
+mod digest;
 mod exchange;
 mod json;
 pub mod limits;
@@ -22,6 +23,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::book::SendPermit;
+
+use digest::hex;
 
 pub use codes::{Meaning, meaning};
 pub use transport::EndpointError;
@@ -62,11 +65,6 @@ impl Caller {
         let account = Account(hex(proof.first_chunk::<16>().unwrap_or(&[0; 16])));
         Self { credentials, account, region }
     }
-}
-
-/// In lower case.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A value and the time at which the cloud said it, by the cloud's own clock (the `Date` of that answer, whole seconds).
@@ -218,7 +216,7 @@ pub enum ErrorKind {
 
 /// A call that failed. Its texts are one line, bounded, and free of secrets, signatures, request ids and URLs.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{}: {message}", codes::told(cloud_code.as_deref(), code_desc))]
+#[error("{}: {message}", self.code_and_name())]
 pub struct CloudError {
     pub kind: ErrorKind,
     /// Number of the version-2 table (239/1757, 239/1758), or the one that a name of 3.0 mirrors; of a code in brackets at the head of the
@@ -253,6 +251,16 @@ impl CloudError {
     /// Did the cloud refuse an order for sure?
     pub fn is_plain_refusal(&self) -> bool {
         self.meaning().is_some_and(Meaning::is_plain_refusal)
+    }
+
+    /// Was the request refused for what it is? Asked again just so, it would be again: to be throttled passes.
+    pub fn is_lasting_refusal(&self) -> bool {
+        self.is_plain_refusal() && self.meaning() != Some(Meaning::Throttled)
+    }
+
+    /// For a sentence.
+    pub fn code_and_name(&self) -> String {
+        codes::told(self.cloud_code.as_deref(), &self.code_desc)
     }
 
     /// Nothing has happened; `word` as above.

@@ -135,7 +135,7 @@ fn refused(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Times
     let said = format!("The cloud says: {}", said(error.as_ref()));
     // The other API said it, and this one may say something else. It is not asked by itself: two that speak different ones would take turns.
     let action = error.as_ref().map_or(situation.dialect.upgrade, |error| &error.action);
-    let is_other_api = action != situation.dialect.upgrade;
+    let is_other_api = error.as_ref().is_some_and(|error| situation.is_of_the_other_api(error));
     let wait = |what, verdict: fn(&str, String) -> Verdict, reason| {
         wait(policy, &refused, look_at, what, |message| verdict(reason, message))
     };

@@ -17,19 +17,14 @@ use crate::{
         RedisInstance, RedisUpgrade, RedisUpgradeStatus,
         testing::{self, at},
     },
-    cloud::{Accepted, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout, meaning},
+    cloud::{
+        Accepted, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout, meaning,
+        v2::DIALECT,
+    },
 };
 
 const REQUESTED_AT: &str = "crs.qcloud.com/requestedAt";
 const PROCEED_AFTER: &str = "crs.qcloud.com/proceed-after";
-
-const DIALECT: Dialect = Dialect {
-    shrinks: false,
-    describe: "DescribeRedis",
-    upgrade: "UpgradeRedis",
-    deal: "DescribeRedisDealDetail",
-    products: "DescribeRedisProduct",
-};
 
 const LAG: i64 = 60;
 const LIFETIME: i64 = 330;

@@ -68,7 +68,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
 fn still_open(situation: &Situation<'_>, entry: &RedisUpgrade, size: i64, dead_after: Timestamp) -> String {
     let (name, to, error) = (entry.name_any(), entry.spec.to, entry.outcome().error);
     // The book tells which API it went to where that has said something.
-    let by_the_other = error.as_ref().is_some_and(|error| error.action != situation.dialect.upgrade);
+    let by_the_other = error.as_ref().is_some_and(|error| situation.is_of_the_other_api(error));
     let back = if situation.dialect.shrinks != by_the_other && size > to {
         format!(
             " Until then it may bring the instance back to {to} MB: leave its size as it is, in the console and here."

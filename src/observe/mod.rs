@@ -1,6 +1,7 @@
 //! What the cloud shows of all instances: one reader for each account and region pages through the list, and wakes those whose instance
 //! has changed. So ten thousand instances cost a hundred calls a round, and a burst of new ones costs one round.
 
+mod list;
 mod reader;
 
 use std::{collections::HashMap, sync::Arc};

@@ -15,11 +15,14 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{SecretUse, Shared};
+use super::{
+    SecretUse, Shared,
+    list::{self, Found, patiently},
+};
 use crate::{
     api::Object,
-    calls::{Calls, Trouble},
-    cloud::{Caller, CloudError, Dated, Instance, Meaning, Page},
+    calls::Calls,
+    cloud::{Caller, CloudError, Dated, Instance},
     decide::{LookError, LookFailure, Policy, Seen},
     secrets::Keys,
 };
@@ -33,8 +36,6 @@ const ASKED_A_ROUND: usize = 50;
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// The longest wait before a key that was refused is tried again.
 const NEW_KEY: Duration = Duration::from_secs(30);
-/// A list of more pages than this is not believed.
-const PAGES: usize = 10_000;
 /// A look of its own may be this much later than a page of the list that was under way. More than that, and its Date was wrong.
 const ROUND_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 /// A failure lasts when it has lasted for so many resyncs.
@@ -199,62 +200,22 @@ impl Reader {
         }
     }
 
-    /// The whole list, and by their ids, where the API can, those that it doesn't show (by the documents, all in a VPC). Instances that come or
-    /// go between two pages may be missed: they are asked for by themselves.
-    async fn list(&self, calls: &Calls) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
-        let mut found = HashMap::new();
-        let mut next = Some(0);
-        for _ in 0..PAGES {
-            let Some(offset) = next else { break };
-            let page = patiently(|| calls.list(&self.caller, offset)).await?;
-            next = page.value.next;
-            self.collect(page, &mut found);
-        }
-        self.ask_together(calls, &mut found).await;
+    /// The list, and those that are watched and not in it, as far as they can be asked for together.
+    async fn list(&self, calls: &Calls) -> Result<Found, CloudError> {
+        let mut found = list::whole(calls, &self.caller).await?;
+        list::missing(calls, &self.caller, &mut found, |found| self.missing_from(found)).await;
         Ok(found)
     }
 
-    async fn ask_together(&self, calls: &Calls, found: &mut HashMap<String, Dated<Instance>>) {
-        let most = calls.most_ids();
-        if most == 0 {
-            return;
-        }
-        let missing: Vec<_> = {
-            let state = self.state.lock();
-            // One that isn't there is asked for by itself, ever more seldom.
-            let there = state.rows.iter().filter(|(_, row)| !matches!(row.seen, Seen::Absent(_)));
-            there.map(|(id, _)| id).filter(|id| !found.contains_key(*id)).cloned().collect()
-        };
-        for ids in missing.chunks(most) {
-            match patiently(|| calls.list_some(&self.caller, ids)).await {
-                Ok(page) => self.collect(page, found),
-                Err(error) => {
-                    tracing::debug!(region = self.caller.region, %error, "instances could not be asked for together");
-                    // For one that isn't there, perhaps: each of these is asked for by itself, and the others may go together.
-                    let for_one = error.is_plain_refusal() && error.meaning() != Some(Meaning::Throttled);
-                    if !for_one {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn collect(&self, Dated { value: page, at }: Dated<Page>, found: &mut HashMap<String, Dated<Instance>>) {
-        for doubt in &page.doubts {
-            tracing::warn!(region = self.caller.region, doubt, "a row of the cloud's list is left out");
-        }
-        let instances = page.instances.into_iter();
-        found.extend(instances.map(|instance| (instance.redis_id.clone(), Dated { value: instance, at })));
+    /// One that isn't there is asked for by itself, ever more seldom.
+    fn missing_from(&self, found: &Found) -> Vec<String> {
+        let state = self.state.lock();
+        let there = state.rows.iter().filter(|(_, row)| !matches!(row.seen, Seen::Absent(_)));
+        there.map(|(id, _)| id).filter(|id| !found.contains_key(*id)).cloned().collect()
     }
 
     /// Takes a round's list. Returns those whom it changes something for.
-    fn take(
-        &self,
-        policy: &Policy,
-        began: Instant,
-        listed: Result<HashMap<String, Dated<Instance>>, CloudError>,
-    ) -> Vec<Object> {
+    fn take(&self, policy: &Policy, began: Instant, listed: Result<Found, CloudError>) -> Vec<Object> {
         let mut state = self.state.lock();
         let mut listed = match listed {
             Ok(listed) => listed,
@@ -393,17 +354,6 @@ fn same_sight(a: &Seen, b: &Seen) -> bool {
         (Seen::Absent(_), Seen::Absent(_)) | (Seen::NotYet, Seen::NotYet) => true,
         (Seen::Failed(a), Seen::Failed(b)) => a.is_like(b),
         _ => false,
-    }
-}
-
-/// A reader has its own time: it waits where the limit tells it to.
-async fn patiently<T, F: Future<Output = Result<T, Trouble>>>(call: impl Fn() -> F) -> Result<T, CloudError> {
-    loop {
-        match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(Trouble::Wait(wait)) => sleep(wait).await,
-            Err(Trouble::Cloud(error)) => return Err(error),
-        }
     }
 }
 

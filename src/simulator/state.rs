@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::catalogue::{self, Region};
 use super::deal::Deal;
-use super::instance::{self, ByHand, Instance, NewInstance, Status, View};
+use super::instance::{self, ByHand, Instance, NewInstance, Shape, Status, View};
 use super::list::{Query, Shelf};
 use super::order::{self, Ask, Refusal};
 
@@ -144,9 +144,21 @@ impl Cloud {
         ask: Ask,
         now: Timestamp,
     ) -> Result<u64, Refusal> {
+        self.quote(account, region, id, ask, now).map(|(_, price)| price)
+    }
+
+    /// What the instance becomes, and the fee.
+    fn quote(
+        &self,
+        account: &str,
+        region: &'static Region,
+        id: &str,
+        ask: Ask,
+        now: Timestamp,
+    ) -> Result<(Shape, u64), Refusal> {
         let instance = self.owned(account, region, id)?;
         let view = instance.view(now).ok_or(Refusal::NoInstance)?;
-        let (_, price) = order::quote(view, ask)?;
+        let quote = order::quote(view, ask)?;
         if view.status != Status::RUNNING {
             return Err(Refusal::Busy(view.status));
         }
@@ -160,7 +172,7 @@ impl Cloud {
                 WhileInvisible::Accept => (),
             }
         }
-        Ok(price)
+        Ok(quote)
     }
 
     /// Takes the fee and starts the upgrade. With `fails` the deal fails in the end, and the instance is as before;
@@ -174,10 +186,9 @@ impl Cloud {
         fails: bool,
         now: Timestamp,
     ) -> Result<&Deal, Refusal> {
-        let price = self.price(account, region, id, ask, now)?;
+        let (to, price) = self.quote(account, region, id, ask, now)?;
         let instance = self.instances.get_mut(id).ok_or(Refusal::NoInstance)?;
-        let view = instance.view(now).ok_or(Refusal::NoInstance)?;
-        let (from, (to, _)) = (view.shape, order::quote(view, ask)?);
+        let from = instance.view(now).ok_or(Refusal::NoInstance)?.shape;
         if let Some(balance) = self.balances.get_mut(account) {
             *balance = balance.checked_sub(price).ok_or(Refusal::NoMoney { price, balance: *balance })?;
         }

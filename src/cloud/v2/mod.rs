@@ -31,7 +31,7 @@ const PAGE: usize = 100;
 /// Nonces stay below what every reader of numbers holds exactly (2^53).
 const NONCES: u64 = (1 << 53) - 1;
 
-const DIALECT: Dialect = Dialect {
+pub(crate) const DIALECT: Dialect = Dialect {
     shrinks: false,
     describe: "DescribeRedis",
     upgrade: "UpgradeRedis",

@@ -2,10 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Hmac;
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::Sha256;
+
+use crate::cloud::digest::mac;
 
 /// How requests are signed; the documents have both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,12 +44,6 @@ pub(super) fn signature(
         SignatureMethod::HmacSha1 => STANDARD.encode(mac::<Hmac<Sha1>>(key, &signed)),
         SignatureMethod::HmacSha256 => STANDARD.encode(mac::<Hmac<Sha256>>(key, &signed)),
     }
-}
-
-fn mac<M: Mac + KeyInit>(key: &[u8], text: &str) -> impl AsRef<[u8]> {
-    let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes()
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ use super::clock::CloudClock;
 use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Meaning, Page, Price,
-    SizesSold, regions,
+    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
+    regions,
 };
 use crate::book::SendPermit;
 
@@ -39,7 +39,7 @@ const MOST_IDS: usize = 100;
 /// The switch to the new size: at once, and not in the instance's maintenance window.
 const AT_ONCE: i64 = 2;
 
-const DIALECT: Dialect = Dialect {
+pub(crate) const DIALECT: Dialect = Dialect {
     shrinks: true,
     describe: "DescribeInstances",
     upgrade: "UpgradeInstance",
@@ -218,7 +218,7 @@ impl Cloud for V3 {
             let by_id = self.ask_deal(caller, order, json!({"DealIds": [deal_id]})).await;
             let is_open = match &by_id {
                 Ok(answer) => answer.value.is_none(),
-                Err(error) => error.is_plain_refusal() && error.meaning() != Some(Meaning::Throttled),
+                Err(error) => error.is_lasting_refusal(),
             };
             if !is_open || by_name.is_none() {
                 return by_id;

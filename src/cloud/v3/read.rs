@@ -60,7 +60,6 @@ pub(super) fn price(fields: &Fields) -> Result<Price, CloudError> {
 pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Option<SizesSold>, CloudError> {
     let regions = fields.get("RegionSet").and_then(Value::as_array);
     let regions = regions.ok_or_else(|| doubtful("the answer has no RegionSet"))?;
-    let set = |row: &'_ Value, name: &str| row.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let number = |row: &Value, name: &str| row.get(name).and_then(integer);
     let (Some(zone_id), Some(type_id)) = (look.zone_id, look.type_id) else {
         return Err(doubtful(format!("the row of {} names no zone and type to ask for", look.redis_id)));
@@ -74,11 +73,11 @@ pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Op
     let is_cluster = CLUSTERS.contains(&type_id);
     let (name, parts) = if is_cluster { ("ShardSize", look.shards()) } else { ("TotalSize", 1) };
     let here = regions.iter().filter(|row| row.get("RegionId").and_then(Value::as_str) == Some(region));
-    let zones = here.flat_map(|row| set(row, "ZoneSet")).filter(is_here);
+    let zones = here.flat_map(|row| items(row, "ZoneSet")).filter(|zone| is_here(zone));
     let mut sizes = BTreeMap::new();
-    for product in zones.flat_map(|zone| set(&zone, "ProductSet")).filter(is_like) {
+    for product in zones.flat_map(|zone| items(zone, "ProductSet")).filter(|product| is_like(product)) {
         let sold_out = product.get("Saleout").and_then(Value::as_bool).unwrap_or_default();
-        for gb in set(&product, name).iter().filter_map(integer) {
+        for gb in items(product, name).iter().filter_map(integer) {
             let size = gb.checked_mul(MB_PER_GB).and_then(|part| part.checked_mul(parts));
             // Sold out where every offer of it is.
             size.map(|size| sizes.entry(size).and_modify(|out| *out &= sold_out).or_insert(sold_out));
@@ -86,6 +85,11 @@ pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Op
     }
     let sizes: Vec<_> = sizes.into_iter().map(|(size, sold_out)| SoldSize { size, sold_out }).collect();
     Ok((!sizes.is_empty()).then_some(SizesSold::List(sizes)))
+}
+
+/// The elements of a list in a row; none where there is no list.
+fn items<'a>(row: &'a Value, name: &str) -> &'a [Value] {
+    row.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// DescribeInstanceDealDetail for one deal, by its id or its name.

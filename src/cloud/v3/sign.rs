@@ -1,11 +1,12 @@
 //! Signature of API 3.0: TC3-HMAC-SHA256 (213/30654).
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Hmac;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use crate::cloud::{Credentials, hex};
+use crate::cloud::Credentials;
+use crate::cloud::digest::{hex, mac};
 
 const ALGORITHM: &str = "TC3-HMAC-SHA256";
 /// Signed are these two, as the vendor's own libraries do it: with more, documents disagree on how their values are spelt.
@@ -26,24 +27,20 @@ pub(super) fn authorization(credentials: &Credentials, request: &Signed<'_>) -> 
     let Signed { service, host, content_type, body, timestamp } = request;
     let canonical = format!(
         "POST\n/\n\ncontent-type:{content_type}\nhost:{host}\n\n{SIGNED_HEADERS}\n{}",
-        hex(&Sha256::digest(body))
+        hex(Sha256::digest(body))
     );
     let date = timestamp.strftime("%Y-%m-%d").to_string();
     let scope = format!("{date}/{service}/tc3_request");
     let text =
-        format!("{ALGORITHM}\n{}\n{scope}\n{}", timestamp.as_second(), hex(&Sha256::digest(canonical.as_bytes())));
+        format!("{ALGORITHM}\n{}\n{scope}\n{}", timestamp.as_second(), hex(Sha256::digest(canonical.as_bytes())));
     let key = format!("TC3{}", credentials.secret_key.expose_secret());
-    let key = [date.as_str(), service, "tc3_request"].iter().fold(key.into_bytes(), |key, part| mac(&key, part));
-    let signature = hex(&mac(&key, &text));
+    let key = [date.as_str(), service, "tc3_request"]
+        .iter()
+        .fold(key.into_bytes(), |key, part| mac::<Hmac<Sha256>>(&key, part));
+    let signature = hex(mac::<Hmac<Sha256>>(&key, &text));
     let id = &credentials.secret_id;
     let header = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={SIGNED_HEADERS}, Signature={signature}");
     (header, signature)
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ fn while_an_order_may_still_come_a_size_that_is_there_is_told_with_the_order_and
     let mut of_3_0 = Case { dialect: Dialect { shrinks: true, ..DIALECT }, ..larger };
     assert!(message(&of_3_0).contains("bring the instance back"), "{}", message(&of_3_0));
     // Sent by the other API, and that is what counts.
-    of_3_0.dialect.upgrade = "UpgradeInstance";
+    of_3_0.dialect = crate::cloud::v3::DIALECT;
     assert!(!message(&of_3_0).contains("bring the instance back"), "{}", message(&of_3_0));
 }
 

@@ -7,8 +7,8 @@ use super::*;
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Cloud, DealState, Dialect, ErrorKind, InstanceState, Layout, Price, SizesSold, limits::Limits,
-        meaning,
+        Accepted, Cloud, DealState, Dialect, ErrorKind, InstanceState, Layout, Page, Price, SizesSold, limits::Limits,
+        meaning, v3::DIALECT,
     },
     telemetry::Metrics,
 };
@@ -97,7 +97,7 @@ struct TwoAtOnce {
 #[async_trait]
 impl Cloud for TwoAtOnce {
     fn dialect(&self) -> Dialect {
-        Dialect { shrinks: false, describe: "Describe", upgrade: "Upgrade", deal: "Deal", products: "Products" }
+        DIALECT
     }
 
     async fn list(&self, _: &Caller, _: usize) -> Result<Dated<Page>, CloudError> {
