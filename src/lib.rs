@@ -15,6 +15,8 @@ pub mod cloud; // the cloud's API: plain types, clients, limits; knows no Kubern
 mod controller; // watches, queue, reconcile
 mod decide; // the policy: pure
 mod leader; // leader election, for economy
+#[cfg(test)]
+mod model; // every interleaving of the protocol, up to a bound
 mod observe; // the cloud's lists, and whom a change wakes
 mod report; // status and Events
 mod secrets; // the cloud's keys

@@ -1,0 +1,198 @@
+//! L1: from any state a run without further faults settles, and what it tells then is true.
+
+use std::hash::BuildHasher;
+
+use super::{
+    FIXED, Map, Model,
+    judge::Violation,
+    policy::{Next, Told},
+    state::{Declared, Hand, Learnt, Progress, Sender, State, Write},
+    world::Reply,
+};
+use crate::{api::Phase, decide::Health};
+
+/// Runs that were followed to their end, and how long they took.
+pub(super) type Calm = Map<u64, u8>;
+
+/// A run that takes longer won't end.
+const AT_MOST: u8 = 40;
+
+impl Model {
+    /// The ticks that it takes to settle: once with all that is under way brought to its end, and once with all of it lost.
+    pub(super) fn settles(&self, state: &State, calm: &mut Calm) -> Result<u8, Violation> {
+        let mut took = 0;
+        for state in [self.brought_to_its_end(state)?, crashed(state)] {
+            let state = self.tidy(state);
+            let key = FIXED.hash_one(state);
+            let ticks = match calm.get(&key) {
+                Some(ticks) => *ticks,
+                None => {
+                    let ticks = self.runs(state)?;
+                    calm.insert(key, ticks);
+                    ticks
+                }
+            };
+            took = took.max(ticks);
+        }
+        Ok(took)
+    }
+
+    fn brought_to_its_end(&self, state: &State) -> Result<State, Violation> {
+        let mut state = self.flown(*state)?;
+        let hands = state.hands;
+        for hand in hands.iter() {
+            if let Hand::Writes(writes) = hand {
+                for write in writes.iter() {
+                    match self.carried_out(&state, write)? {
+                        Some(next) => state = self.flown(next)?,
+                        None => break,
+                    }
+                }
+            }
+        }
+        state.hands.fill(Hand::Empty);
+        Ok(state)
+    }
+
+    /// What a process writes; `None` when it loses the race.
+    fn carried_out(&self, state: &State, write: &Write) -> Result<Option<State>, Violation> {
+        match write {
+            Write::Nothing => Ok(None),
+            Write::Status { number, before, after } => self.moved(state, *number, before, after),
+            Write::Order { entry, began, confirmed } => {
+                let declared = &state.declared[usize::from(entry.demand.by)];
+                let is_declared = declared.exists && declared.demand == entry.demand;
+                let is_taken = state.book.iter().any(|other| other.number == entry.number);
+                if is_taken || !*confirmed && !is_declared || *began > 0 || state.book.len() >= super::state::ENTRIES {
+                    return Ok(None);
+                }
+                self.judge_entry(state, entry)?;
+                Ok(Some(self.written(state, *entry, Sender::Holds { began: *began })))
+            }
+        }
+    }
+
+    /// All that was to be sent, was sent, or is to be written down, done.
+    fn flown(&self, mut state: State) -> Result<State, Violation> {
+        while let Some(flight) = state.flights.first().copied() {
+            let number = flight.number;
+            let send = matches!(flight.sender, Sender::Holds { began: 0 }) && flight.on_wire == 0;
+            if send {
+                (state.flights[0].sender, state.flights[0].on_wire) = (Sender::Waits, 1);
+            }
+            if state.flights[0].on_wire > 0 {
+                let answered = state.flights[0].sender == Sender::Waits;
+                let reply = self.honest_reply(&state, flight.to);
+                state = self.arrived(&state, number, reply, answered)?;
+                continue;
+            }
+            let learnt = match flight.sender {
+                Sender::Gone => {
+                    state.flights.remove(0);
+                    continue;
+                }
+                Sender::Holds { .. } => Learnt::NeverSent,
+                Sender::Waits => Learnt::Unknown,
+                Sender::Learnt(learnt) => learnt,
+            };
+            state = self.recorded(&state, number, learnt)?;
+        }
+        Ok(state)
+    }
+
+    /// The run itself, from a state in which nothing is under way.
+    fn runs(&self, mut state: State) -> Result<u8, Violation> {
+        for ticks in 0..AT_MOST {
+            let mut still = true;
+            for by in 0..state.declared.len() {
+                if state.declared[by].exists {
+                    state = self.reconciled(state, by)?;
+                    let told = self.told(&state, &state.declared[by]);
+                    still &= self.is_settled(&state, told);
+                    // The owner alone is looked after.
+                    break;
+                }
+            }
+            if still {
+                return self.judge_end(&state).map(|()| ticks);
+            }
+            state = self.tick(&state);
+            for index in 0..state.cloud.orders.len() {
+                if state.cloud.orders[index].progress == Progress::Upgrading {
+                    state = self.delivered(&state, index);
+                }
+            }
+            // What was shown before is shown no more.
+            state.cloud.shown.fill(0);
+            state.cloud.show();
+        }
+        self.unless(true, Violation::NeverSettles).map(|()| AT_MOST)
+    }
+
+    fn reconciled(&self, mut state: State, by: usize) -> Result<State, Violation> {
+        for _ in 0..5 {
+            let declared = state.declared[by];
+            let view = state.cloud.truth();
+            let says = match self.mind.decide(&declared, &state.book, view, None) {
+                Next::AskDeal { order } => state.cloud.orders[usize::from(order)].progress,
+                _ => Progress::Upgrading,
+            };
+            let plan = self.plan(&declared, state.book, view, says);
+            let Some(first) = plan.first() else { return Ok(state) };
+            match self.carried_out(&state, first)? {
+                Some(next) => state = self.flown(next)?,
+                None => return Ok(state),
+            }
+        }
+        Ok(state)
+    }
+
+    fn told(&self, state: &State, declared: &Declared) -> Option<Told> {
+        match self.mind.decide(declared, &state.book, state.cloud.truth(), None) {
+            Next::Rest(told) => Some(told),
+            _ => None,
+        }
+    }
+
+    fn is_settled(&self, state: &State, told: Option<Told>) -> bool {
+        let all_settled = state.book.iter().all(|entry| entry.status.phase.is_settled());
+        all_settled && told.is_some_and(|told| matches!(told.health, Health::Ready | Health::Stalled))
+    }
+
+    /// Is what people are told at the end true?
+    fn judge_end(&self, state: &State) -> Result<(), Violation> {
+        let Some(declared) = state.declared.iter().find(|declared| declared.exists) else { return Ok(()) };
+        let Some(told) = self.told(state, declared) else { return self.unless(true, Violation::NeverSettles) };
+        let size = state.cloud.size;
+        let times = |phase: Phase| state.book.iter().filter(|entry| entry.status.phase == phase).count();
+        let is_true = match (told.health, told.reason) {
+            (Health::Ready, _) => {
+                return self.unless(size < declared.size, Violation::ReadyForNothing);
+            }
+            (_, "ReduceCapacityNotAllowed") => size > declared.size || times(Phase::Refused) > 0,
+            (_, "SizeRegressed" | "SizeNotSeen") => state.dropped,
+            (_, "OutcomeUnknown") => times(Phase::Abandoned) >= 3,
+            (_, "UpgradeFailed") => times(Phase::Failed) >= 3,
+            (_, "ResourceNotEnough") => times(Phase::Refused) > 0,
+            _ => false,
+        };
+        self.unless(!is_true, Violation::StalledForNothing)
+    }
+
+    fn honest_reply(&self, state: &State, to: u8) -> Reply {
+        use super::state::Trouble::{Busy, NoShrink};
+        match () {
+            () if state.cloud.is_busy() => Reply::Refuses(Busy),
+            () if to > state.cloud.size || self.bounds.shrinks && to < state.cloud.size => Reply::Takes,
+            () => Reply::Refuses(NoShrink),
+        }
+    }
+}
+
+/// All that was under way is lost.
+fn crashed(state: &State) -> State {
+    let mut state = *state;
+    state.flights = Default::default();
+    state.hands.fill(Hand::Empty);
+    state
+}

@@ -1,0 +1,107 @@
+//! The model can fail: each rule taken away is missed by a property with a name.
+
+use rstest::rstest;
+
+use super::{
+    Bounds, Model,
+    judge::Violation::{self, *},
+    state::Budget,
+    worlds::{GROWTH, NOTHING},
+};
+use Mutation::*;
+
+/// A rule of the book that is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutation {
+    /// It looks first and reads the book then (B2).
+    LookBeforeBook,
+    /// The next entry is written while another one is unsettled (B4).
+    OverUnsettled,
+    /// Only the newest entry counts (B4).
+    NewestOnly,
+    /// Any unknown answer is taken for a refusal (B5).
+    UnknownIsRefused,
+    /// An order without an answer is given up at once (B5).
+    NoWait,
+    /// It is given up after its lifetime, without the lag (B5).
+    NoLag,
+    /// Its lifetime is taken for shorter than the cloud's.
+    ShorterLifetime,
+    /// Our own clock, which is ahead, in place of the cloud's (B5).
+    OurClock,
+    /// One that is in process is taken for one that runs (B5).
+    InProcessRuns,
+    /// An empty list is taken for a size of nothing (B5, B10).
+    EmptyListIsNone,
+    /// The API server lets two processes write the same number (B1).
+    NumbersNotUnique,
+    /// A create that was refused gives the right to send, too (B1).
+    SendsAfterConflict,
+    /// What another process wrote is sent (B3).
+    SendsForOthers,
+    /// Without an answer it is sent once more (B3).
+    SentAgain,
+    /// It is sent whenever its turn comes (B3).
+    SentAnyTime,
+    /// What has changed meanwhile is written over (B5).
+    VersionsIgnored,
+    /// The acceptance of an order that was given up is not written down (B5).
+    LateAnswerDropped,
+    /// What was paid is forgotten (B7).
+    PaidIsForgotten,
+    /// Failed tries are forgotten (B7).
+    FailedIsForgotten,
+    /// Lost tries are forgotten (B7).
+    LostIsForgotten,
+    /// Settled entries are pruned at once.
+    PrunedSoon,
+    /// Nobody asks what became of a deal (L1).
+    DealNeverAsked,
+}
+
+#[rstest]
+#[case(LookBeforeBook, PaidTwice)]
+#[case(OverUnsettled, PaidTwice)]
+#[case(NewestOnly, NeverSettles)]
+#[case(UnknownIsRefused, PaidTwice)]
+#[case(NoWait, PaidTwice)]
+#[case(NoLag, PaidTwice)]
+#[case(ShorterLifetime, PaidTwice)]
+#[case(OurClock, PaidTwice)]
+#[case(InProcessRuns, PaidTwice)]
+#[case(EmptyListIsNone, PaidTwice)]
+#[case(NumbersNotUnique, PaidTwice)]
+#[case(SendsAfterConflict, PaidTwice)]
+#[case(SendsForOthers, PaidTwice)]
+#[case(SentAgain, PaidTwice)]
+#[case(SentAnyTime, SentLate)]
+#[case(VersionsIgnored, DealForgotten)]
+#[case(LateAnswerDropped, DealForgotten)]
+#[case(PaidIsForgotten, PaidTwice)]
+#[case(FailedIsForgotten, TriedTooOften)]
+#[case(LostIsForgotten, TriedTooOften)]
+#[case(PrunedSoon, PaidTwice)]
+#[case(DealNeverAsked, NeverSettles)]
+fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] property: Violation) {
+    let budget = match mutation {
+        PaidIsForgotten => Budget { drops: 1, ..NOTHING },
+        NewestOnly | DealNeverAsked | LateAnswerDropped | VersionsIgnored => Budget { failures: 1, ..NOTHING },
+        // A person asks for one more try of what was called refused.
+        UnknownIsRefused => Budget { requests: 1, ..NOTHING },
+        FailedIsForgotten => Budget { failures: 4, ..NOTHING },
+        _ => NOTHING,
+    };
+    let (entries, processes) = match mutation {
+        FailedIsForgotten | LostIsForgotten => (4, 1),
+        _ => (3, 2),
+    };
+    let bounds = Bounds { entries, processes, budget, mutation: Some(mutation), only: Some(property), ..GROWTH };
+    let found = Model::new(bounds).search();
+    println!(
+        "{mutation:?}: {} states, depth {}: {:?}",
+        found.states,
+        found.depth,
+        found.violation.as_ref().map(|v| &v.0)
+    );
+    assert!(found.violation.is_some(), "{mutation:?} is not caught");
+}
