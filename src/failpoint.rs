@@ -42,8 +42,6 @@ pub enum Point {
 pub(crate) fn pass(_: Point) {}
 
 #[cfg(feature = "failpoints")]
-pub use armed::NAME;
-#[cfg(feature = "failpoints")]
 pub(crate) use armed::pass;
 
 #[cfg(feature = "failpoints")]
@@ -62,8 +60,7 @@ mod armed {
 
     use super::Point;
 
-    /// Of the variable.
-    pub const NAME: &str = "CRS_OPERATOR_FAILPOINT";
+    const NAME: &str = "CRS_OPERATOR_FAILPOINT";
 
     struct Armed {
         point: Point,
