@@ -43,9 +43,9 @@ async fn api_server_or_etcd_away_or_hanging_at_each_point_of_an_upgrade(
             "KILL" => cluster.take_away(server),
             hanging => cluster.signal(server, hanging),
         }
-        for operator in &mut operators {
-            let before = warnings(operator);
-            operator.thaw();
+        let before: Vec<_> = operators.iter().map(warnings).collect();
+        operators.iter().for_each(Operator::thaw);
+        for (operator, before) in operators.iter_mut().zip(before) {
             wait_for("a word about the outage", async || {
                 if warnings(operator) > before || !operator.runs() { Ok(()) } else { Err(operator.log()) }
             })

@@ -55,12 +55,14 @@ pub fn failpoint(point: Point, action: &str) -> String {
 }
 
 /// What becomes of an order, the first time.
-fn fates(api: Api) -> [Value; 8] {
+fn fates(api: Api) -> [Value; 10] {
     [
         Value::Null,
         json!({"kind": "drop-after"}),
         json!({"kind": "drop-before"}),
         json!({"kind": "late", "ms": 1500}),
+        json!({"kind": "late", "ms": 4500}), // refused then: its Timestamp is too old
+        json!({"kind": "hang"}),
         json!({"kind": "truncated"}),
         json!({"kind": "http-500", "carriedOut": true}),
         json!({"kind": "error", "code": api.error(5100), "carriedOut": true}),

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::Api::{self, V2, V3};
-use crate::support::{World, instance};
+use crate::support::{World, instance, repository};
 
 #[rstest]
 #[tokio::test]
@@ -89,6 +89,20 @@ fn wrong_usage_is_exit_code_2_with_a_word_on_what_is_wrong() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+/// They are for these tests alone.
+#[test]
+fn what_is_released_has_no_failpoints() {
+    let [manifest, image, release] = ["Cargo.toml", "Dockerfile", ".github/workflows/release.yml"]
+        .map(|file| std::fs::read_to_string(repository().join(file)).expect("a text file"));
+    let features = manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n[").next());
+    let names: Vec<_> = features.into_iter().flat_map(str::lines).filter_map(|line| line.split_once(" = ")).collect();
+    assert!(matches!(names[..], [("failpoints", _)]), "no default feature brings them: {names:?}");
+    assert!(image.contains("cargo build --release"), "{image}");
+    for built in [image, release] {
+        assert!(!built.contains("features"), "{built}");
     }
 }
 
