@@ -13,11 +13,24 @@ use crate::support::{Operator, World, instance, member, wait_for};
 /// Those before the create have one RedisInstance in hand, all of them, and the number of its next entry.
 #[rstest]
 #[tokio::test]
-async fn frozen_at_each_point_of_a_growth_and_thawed_when_another_has_settled_it_they_pay_once(
+async fn frozen_with_something_in_hand_and_thawed_when_another_has_settled_it_they_pay_once(
     #[values(V2, V3)] api: Api,
 ) {
-    let points = points(When::Growing);
-    let world = World::new(api, "frozen-at", &["--count", "20"]).await;
+    let points = [
+        Point::BookRead,
+        Point::Looked,
+        Point::BeforeCreate,
+        Point::Created,
+        Point::Connected,
+        Point::BodyLeaves,
+        Point::Answered,
+        Point::BeforeRecord,
+        Point::BeforeSettle,
+        Point::BeforeStatus,
+        Point::BeforeEvent,
+    ];
+    let invisible = ["--visible-after", "600ms", "--while-invisible", "accept"];
+    let world = World::new(api, "frozen-at", &[&invisible[..], &["--count", "20"]].concat()).await;
     world.declare_all(points.len(), 1024).await;
     let mut frozen = Vec::new();
     for (n, point) in (1..).zip(&points) {

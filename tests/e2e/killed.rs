@@ -79,9 +79,10 @@ async fn killed_at_each_point_of_a_growth_with_whatever_fate_it_is_paid_once(
 ) {
     let (points, fates) = (points(When::Growing), fates(api));
     let test = format!("killed-at-{round}");
-    let world = World::new(api, &test, &["--count", "20", "--visible-after", "200ms"]).await;
+    let invisible = ["--visible-after", "600ms", "--while-invisible", "accept"];
+    let world = World::new(api, &test, &[&invisible[..], &["--count", "20"]].concat()).await;
     let shift = seed() as usize + 4 * round + if api == V2 { 0 } else { 2 };
-    let mut faults = vec![json!({"action": api.describe(), "kind": "stale", "ms": 700, "rate": 0.3})];
+    let mut faults = vec![json!({"action": api.describe(), "kind": "stale", "ms": 300, "rate": 0.3})];
     for n in 1..=points.len() {
         let mut fate = fates[(n + shift) % fates.len()].clone();
         if !fate.is_null() {
