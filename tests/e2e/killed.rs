@@ -70,7 +70,8 @@ fn fates(api: Api) -> [Value; 10] {
     ]
 }
 
-/// The n-th member's order meets the fate after the one that the order before it meets; and what shows is late now and then. `SEED` in the environment brings other pairs together.
+/// The n-th member grows for the n-th point, and its order meets a fate; what shows is late now and then. With `SEED` from 0 to 9 every point
+/// meets every fate.
 #[rstest]
 #[tokio::test]
 async fn killed_at_each_point_of_a_growth_with_whatever_fate_it_is_paid_once(
