@@ -17,7 +17,7 @@ demo: needs-cargo needs-go ## The operator at work, on a real API server and a s
 test: needs-cargo needs-go ## All checks
 	@assets=$$(tools/assets helm | tail -n 1); \
 	export NO_PROXY=$${NO_PROXY:+$$NO_PROXY,}127.0.0.1; \
-	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked
+	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked --features failpoints
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
 	@tools/assets
@@ -27,7 +27,8 @@ generate: needs-cargo needs-go ## Makes again what is generated: crds/, and what
 
 lint: needs-cargo ## rustfmt, clippy, cargo-deny
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features failpoints -- -D warnings
+	cargo clippy --locked -- -D warnings # as it is released
 	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
 

@@ -13,6 +13,7 @@ use crate::{
     calls::{self, Calls},
     cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
+    failpoint::{Point, pass},
     report::Reporter,
     telemetry::Metrics,
     wakes::Wakes,
@@ -85,12 +86,15 @@ impl Actor {
     pub async fn carry_out(self: &Arc<Self>, subject: &Subject<'_>, mut leave: Option<Leave>) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
         self.calls.reserve(subject.caller, leave.is_some()).map_err(Trouble::Wait)?;
+        pass(Point::BeforeBook);
         let ledger = self.book.read(redis_id).await?;
+        pass(Point::BookRead);
         let seen = match self.calls.look(subject.caller, redis_id).await {
             Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
             Ok(Dated { value: None, at }) => Seen::Absent(at),
             Err(error) => Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting: false }),
         };
+        pass(Point::Looked);
         let mut entries = ledger.entries.clone();
         let mut deal = None;
         let mut steps = 0;
@@ -116,11 +120,15 @@ impl Actor {
                 None => break decision,
                 Some(Step::AskDeal { order, .. }) => deal = Some(self.ask_deal(subject, order).await?),
                 Some(Step::MarkDelivered { entry, at }) => {
+                    pass(Point::BeforeDelivered);
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
+                    pass(Point::Delivered);
                 }
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {
                     let settled = Outcome::Settled { phase, at, evidence, error };
+                    pass(Point::BeforeSettle);
                     self.advance(subject, &mut entries, &entry, settled).await?;
+                    pass(Point::Settled);
                 }
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
@@ -136,6 +144,7 @@ impl Actor {
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {
         let answer = self.calls.deal(subject.caller, &order).await;
+        pass(Point::DealAsked);
         let id = order.deal_id;
         match answer {
             Ok(Dated { value: state, at }) => Ok(Deal { id, state, trouble: None, at }),
@@ -178,6 +187,7 @@ impl Actor {
         leave: Leave,
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
+        pass(Point::BeforeConfirm);
         self.confirm(instance).await?;
         if self.stopping.is_cancelled() {
             return Err(Trouble::Stopping);
@@ -216,7 +226,9 @@ impl Actor {
     async fn send(self: Arc<Self>, sending: Sending, permit: SendPermit) {
         let Sending { instance, caller, look, entry, leave } = sending;
         let name = entry.name_any();
+        pass(Point::BeforeSend);
         let sent = self.calls.upgrade(&caller, &look, permit).await;
+        pass(Point::Answered);
         match &sent {
             Ok(Dated { value, .. }) => {
                 let (from, to) = (entry.spec.from, entry.spec.to);
@@ -238,7 +250,10 @@ impl Actor {
             Outcome::Accepted { .. } => leave.accepted(),
             _ => drop(leave),
         }
-        match self.book.record(&entry, &outcome).await {
+        pass(Point::BeforeRecord);
+        let recorded = self.book.record(&entry, &outcome).await;
+        pass(Point::Recorded);
+        match recorded {
             Ok((entry, moved)) => self.announce(&instance, &entry, moved),
             Err(error) => {
                 tracing::error!(entry = name, ?outcome, %error, "what came of an order could not be written into the book");

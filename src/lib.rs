@@ -14,6 +14,7 @@ pub mod cli; // one file for each subcommand
 pub mod cloud; // the cloud's API: plain types, clients, limits; knows no Kubernetes
 mod controller; // watches, queue, reconcile
 mod decide; // the policy: pure
+pub mod failpoint; // where tests kill or freeze it; nothing in a release
 mod leader; // leader election, for economy
 #[cfg(test)]
 mod model; // every interleaving of the protocol, up to a bound

@@ -22,6 +22,7 @@ use crate::{
     api_server::{CALL, plain, version, within},
     cloud::{Dated, Instance},
     decide::{Health, Seen, Verdict},
+    failpoint::{Point, pass},
 };
 
 const MANAGER: &str = "crs-operator";
@@ -97,7 +98,10 @@ impl Reporter {
             "status": after,
         });
         let apply = PatchParams::apply(MANAGER).force();
-        match within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await {
+        pass(Point::BeforeStatus);
+        let patched = within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await;
+        pass(Point::StatusWritten);
+        match patched {
             // Gone, or changed meanwhile: then the watch is about to say so, and it is told afresh.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                 self.forget(&ObjectRef::from_obj(&**instance));
@@ -193,6 +197,7 @@ impl Reporter {
         self.tasks.spawn(async move {
             // Never closed, so this can't fail; and if it did, one more would be sent at a time.
             let _turn = at_once.acquire().await;
+            pass(Point::BeforeEvent);
             match within(CALL, api.create(&PostParams::default(), &event)).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 409 => {}

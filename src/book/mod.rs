@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::api::{InstanceRef, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus};
 use crate::api_server::{CALL, plain, within};
+use crate::failpoint::{Point, pass};
 
 pub use cache::Cache;
 pub use permit::SendPermit;
@@ -128,6 +129,7 @@ impl Book {
             },
             status: None,
         };
+        pass(Point::BeforeCreate);
         let written =
             within(CALL, self.api.create(&PostParams::default(), &entry)).await.map_err(|error| {
                 match error.into() {
@@ -135,6 +137,7 @@ impl Book {
                     error => error,
                 }
             })?;
+        pass(Point::Created);
         self.cache.put(&written);
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }

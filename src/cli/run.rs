@@ -29,6 +29,7 @@ use crate::{
     cloud::{Cloud, EndpointError, limits::Limits, v2::V2, v3::V3},
     controller::Operator,
     decide::Policy,
+    failpoint::{Point, pass},
     leader::Leader,
     observe::Observer,
     report::Reporter,
@@ -202,11 +203,13 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let work = async {
         let ended = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()).await;
         stopping.cancel();
+        pass(Point::Stopping);
         // What was written is sent, what was sent is written down, and what was written down is told.
         for tasks in [&actor.orders, &actor.reporter.tasks] {
             tasks.close();
             tasks.wait().await;
         }
+        pass(Point::OrdersEnded);
         ended
     };
     let lost = AtomicBool::new(false);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::CloudError;
 use super::clock::CloudClock;
+use crate::failpoint::{Point, pass};
 
 /// Bound on the body of an answer; a page of 1000 instances takes about 3 MiB in 3.0.
 const LONGEST_BODY: usize = 16 << 20;
@@ -189,10 +190,12 @@ fn handed_over_before(send_before: Instant, mut request: Request) -> (Request, A
     let body = stream::once(async move {
         // First this, so that whoever reads it meanwhile takes the outcome for unknown.
         given.store(true, Ordering::SeqCst);
+        pass(Point::Connected);
         if Instant::now() > send_before {
             given.store(false, Ordering::SeqCst);
             return Err(io::Error::other("too late"));
         }
+        pass(Point::BodyLeaves);
         Ok(body)
     });
     *request.body_mut() = Some(Body::wrap_stream(body));

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use crate::{
     calls::{Calls, Trouble},
     cloud::{Caller, CloudError, Dated, Instance, Page},
+    failpoint::{Point, pass},
 };
 
 /// A list of more pages than this is not believed.
@@ -22,6 +23,7 @@ pub(super) async fn whole(calls: &Calls, caller: &Caller) -> Result<Found, Cloud
     for _ in 0..PAGES {
         let Some(offset) = next else { break };
         let page = patiently(|| calls.list(caller, offset)).await?;
+        pass(Point::PageRead);
         next = page.value.next;
         collect(caller, page, &mut found);
     }

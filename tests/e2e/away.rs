@@ -1,45 +1,69 @@
 //! The API server or etcd is away for a while, or holds what it should not. Each test has a control plane of its own.
 
+use crs_operator::failpoint::Point;
 use rstest::rstest;
 use serde_json::json;
 
+use crate::killed::failpoint;
 use crate::support::Api::{self, V2, V3};
-use crate::support::{Cluster, World, instance, reason, wait_for};
+use crate::support::{Cluster, Operator, World, instance, wait_for};
 
+/// Operators that stand at a point of the protocol go on from there into the outage, and get over it without a restart.
 #[rstest]
+#[case::v2(V2, [("kube-apiserver", "KILL"), ("etcd", "STOP")])]
+#[case::v3(V3, [("etcd", "KILL"), ("kube-apiserver", "STOP")])]
 #[tokio::test]
-async fn api_server_or_etcd_away_in_the_middle_of_an_upgrade(#[values(V2, V3)] api: Api) {
+async fn api_server_or_etcd_away_or_hanging_at_each_point_of_an_upgrade(
+    #[case] api: Api,
+    #[case] outages: [(&str, &str); 2],
+) {
+    const POINTS: [Point; 8] = [
+        Point::BeforeBook,
+        Point::BeforeConfirm,
+        Point::BeforeCreate,
+        Point::Created,
+        Point::BeforeRecord,
+        Point::BeforeSettle,
+        Point::BeforeStatus,
+        Point::BeforeEvent,
+    ];
     let cluster = Cluster::start().await;
-    for (n, server) in (1..).zip(["kube-apiserver", "etcd"]) {
-        let world = World::on(cluster.clone(), api, &format!("{server}-away"), &["--upgrade-time", "3s"]).await;
-        let id = format!("crs-0000000{n}");
-        let mut operator = world.operator(&[]);
-        world.apply(instance("sessions", &id, 2048)).await.expect("a RedisInstance");
-        world.wait_until("sessions", "Upgrading", |sessions| reason(sessions, "Reconciling") == "Upgrading").await;
-        cluster.take_away(server);
-        world.cloud.wait_for_size(&id, 2048).await;
-        cluster.bring_back(server);
-        world.wait_fulfilled("sessions").await;
-        assert_eq!(world.cloud.orders(&id).await.len(), 1);
-        assert!(operator.runs(), "it got over that without a restart:\n{}", operator.log());
+    for (server, signal) in outages {
+        let test = format!("{server}-{signal}").to_lowercase();
+        let world = World::on(cluster.clone(), api, &test, &["--upgrade-time", "2s"]).await;
+        world.declare_all(POINTS.len(), 1024).await;
+        let mut operators = Vec::new();
+        for (n, point) in (1..).zip(POINTS) {
+            let operator = world.operator_struck(&failpoint(point, "stop"), &[]);
+            world.declare(n, 2048).await;
+            operator.struck_still().await;
+            operators.push(operator);
+        }
+        match signal {
+            "KILL" => cluster.take_away(server),
+            hanging => cluster.signal(server, hanging),
+        }
+        let before: Vec<_> = operators.iter().map(warnings).collect();
+        operators.iter().for_each(Operator::thaw);
+        for (operator, before) in operators.iter_mut().zip(before) {
+            wait_for("a word about the outage", async || {
+                if warnings(operator) > before || !operator.runs() { Ok(()) } else { Err(operator.log()) }
+            })
+            .await;
+        }
+        match signal {
+            "KILL" => cluster.bring_back(server),
+            _ => cluster.signal(server, "CONT"),
+        }
+        world.settles_and_has_paid_once(POINTS.len(), &[1024, 2048]).await;
+        for operator in &mut operators {
+            assert!(operator.runs(), "it got over that without a restart:\n{}", operator.log());
+        }
     }
 }
 
-#[rstest]
-#[tokio::test]
-async fn an_api_server_that_hangs_while_an_order_comes_back(#[values(V2, V3)] api: Api) {
-    let cluster = Cluster::start().await;
-    let world = World::on(cluster.clone(), api, "api-hangs", &[]).await;
-    let _operator = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "delay", "ms": 1500})).await;
-    world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("a RedisInstance");
-    world.cloud.wait_for_order().await;
-    cluster.signal("kube-apiserver", "STOP");
-    world.cloud.wait_for_size("crs-00000001", 2048).await;
-    cluster.signal("kube-apiserver", "CONT");
-    world.wait_fulfilled("sessions").await;
-    assert_eq!(world.cloud.orders("crs-00000001").await.len(), 1);
-    assert_eq!(world.book("crs-00000001").await.len(), 1);
+fn warnings(operator: &Operator) -> usize {
+    operator.log().matches("WARN").count()
 }
 
 #[rstest]

@@ -271,23 +271,6 @@ async fn two_operators_without_a_leader_pay_once(#[values(V2, V3)] api: Api) {
 
 #[rstest]
 #[tokio::test]
-async fn one_frozen_with_an_order_in_hand_and_thawed_after_another_took_over_pays_once(#[values(V2, V3)] api: Api) {
-    let world = World::new(api, "frozen", &[]).await;
-    let first = world.operator(&[]);
-    world.next_order_meets(json!({"kind": "delay", "ms": 500})).await;
-    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
-    wait_for("an entry", async || if world.book(ID).await.is_empty() { Err("none".into()) } else { Ok(()) }).await;
-    first.freeze();
-    let _second = world.operator(&[]);
-    world.wait_fulfilled("sessions").await;
-    first.thaw();
-    world.apply(instance("sessions", ID, 3072)).await.expect("still more");
-    world.wait_until("sessions", "at 3072 MB", |sessions| sessions["status"]["memSize"] == 3072).await;
-    assert_eq!(world.cloud.sizes_ordered(ID).await, [(1024, 2048), (2048, 3072)]);
-}
-
-#[rstest]
-#[tokio::test]
 async fn those_that_can_not_be_asked_for_do_not_hold_up_the_list(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "asks-fail", &[]).await;
     let mut all = vec![instance("near", ID, 1024)];

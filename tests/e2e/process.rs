@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::Api::{self, V2, V3};
-use crate::support::{World, instance, wait_for};
+use crate::support::{World, instance, repository};
 
 #[rstest]
 #[tokio::test]
@@ -76,30 +76,6 @@ async fn of_two_that_elect_a_leader_the_other_takes_over_when_one_goes(#[values(
     assert_eq!(world.cloud.orders("crs-00000001").await.len(), 2);
 }
 
-#[rstest]
-#[tokio::test]
-async fn a_leader_frozen_past_its_lease_ends_when_it_thaws_and_orders_nothing(#[values(V2, V3)] api: Api) {
-    let world = World::new(api, "leader-frozen", &[]).await;
-    let mut frozen = world.operator(&["--leader-elect"]);
-    world.apply(instance("sessions", "crs-00000001", 1024)).await.expect("a RedisInstance");
-    world.wait_ready("sessions").await;
-    let next = world.operator(&["--leader-elect"]);
-    frozen.freeze();
-    wait_for("the other one to lead", async || {
-        let log = next.log();
-        if log.contains("this process acts") { Ok(()) } else { Err(log) }
-    })
-    .await;
-    world.apply(instance("sessions", "crs-00000001", 2048)).await.expect("more memory");
-    world.wait_fulfilled("sessions").await;
-    frozen.thaw();
-    assert_eq!(frozen.ended().await.code(), Some(1));
-    assert!(frozen.log().contains("the lease is lost"), "{}", frozen.log());
-    world.apply(instance("sessions", "crs-00000001", 3072)).await.expect("still more");
-    world.wait_until("sessions", "at 3072 MB", |sessions| sessions["status"]["memSize"] == 3072).await;
-    assert_eq!(world.cloud.orders("crs-00000001").await.len(), 2);
-}
-
 #[test]
 fn wrong_usage_is_exit_code_2_with_a_word_on_what_is_wrong() {
     for (arguments, says) in [
@@ -113,6 +89,20 @@ fn wrong_usage_is_exit_code_2_with_a_word_on_what_is_wrong() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+/// They are for these tests alone.
+#[test]
+fn what_is_released_has_no_failpoints() {
+    let [manifest, image, release] = ["Cargo.toml", "Dockerfile", ".github/workflows/release.yml"]
+        .map(|file| std::fs::read_to_string(repository().join(file)).expect("a text file"));
+    let features = manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n[").next());
+    let names: Vec<_> = features.into_iter().flat_map(str::lines).filter_map(|line| line.split_once(" = ")).collect();
+    assert!(matches!(names[..], [("failpoints", _)]), "no default feature brings them: {names:?}");
+    assert!(image.contains("cargo build --release"), "{image}");
+    for built in [image, release] {
+        assert!(!built.contains("features"), "{built}");
     }
 }
 

@@ -83,6 +83,12 @@ impl Child {
         self.process.try_wait().expect("a child can be waited for").is_none()
     }
 
+    /// Stands it still, by SIGSTOP?
+    pub fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(30);

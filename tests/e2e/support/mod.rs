@@ -4,7 +4,9 @@ mod api;
 mod children;
 mod cloud;
 mod cluster;
+mod fleet;
 mod operator;
+mod proxy;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -12,7 +14,9 @@ use std::time::{Duration, Instant};
 pub use api::Api;
 pub use cloud::Simulator;
 pub use cluster::{Cluster, Kubectl, repository};
+pub use fleet::member;
 pub use operator::Operator;
+pub use proxy::{Proxy, Twice};
 pub use world::{KEY, KEYS, SECRET_ID, World, codes, condition, instance, message, reason, secret, stalled_with};
 
 /// Longer than anything in these tests takes, on a busy machine too.

@@ -1,10 +1,12 @@
 //! The operator, as a process of its own.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
 
 use super::children::Child;
+use super::wait_for;
 use super::world::KEYS;
 
 pub struct Operator(Child);
@@ -12,6 +14,16 @@ pub struct Operator(Child);
 impl Operator {
     /// Starts `crs-operator run`, with times that make a test take seconds. Those are set in the environment: an argument goes before.
     pub fn start(name: &str, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+        Operator::start_as(name, &mut Operator::command(kubeconfig, arguments))
+    }
+
+    /// The same, killed or stopped at a point of the protocol: `<name>=kill`, or `<name>:<n>=stop` at its n-th pass.
+    pub fn start_with_failpoint(name: &str, kubeconfig: &Path, arguments: &[&str], failpoint: &str) -> Operator {
+        let mut command = Operator::command(kubeconfig, arguments);
+        Operator::start_as(name, command.env("CRS_OPERATOR_FAILPOINT", failpoint))
+    }
+
+    fn command(kubeconfig: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crs-operator"));
         command
             .env("KUBECONFIG", kubeconfig)
@@ -21,7 +33,7 @@ impl Operator {
             .envs([("METRICS_BIND_ADDRESS", "127.0.0.1:0"), ("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")].map(flag))
             .arg("run")
             .args(arguments);
-        Operator::start_as(name, &mut command)
+        command
     }
 
     /// Starts it as `command` says.
@@ -51,6 +63,27 @@ impl Operator {
         self.0.ended().await;
     }
 
+    /// Waits until a failpoint kills it.
+    pub async fn struck_dead(&mut self) {
+        wait_for("a failpoint to kill it", async || if self.runs() { Err(self.log()) } else { Ok(()) }).await;
+        assert_eq!(self.ended().await.signal(), Some(9), "{}", self.log());
+        assert!(self.log().contains("failpoint "), "{}", self.log());
+    }
+
+    /// Waits until a failpoint stops it.
+    pub async fn struck_still(&self) {
+        wait_for("a failpoint to stop it", async || if self.is_still() { Ok(()) } else { Err(self.log()) }).await;
+    }
+
+    pub fn is_still(&self) -> bool {
+        self.0.is_stopped()
+    }
+
+    /// Tells it to end, as `terminate` does, and doesn't wait.
+    pub fn tell_to_end(&self) {
+        self.0.signal("TERM");
+    }
+
     /// SIGTERM, as the kubelet does it; gives the exit status.
     pub async fn terminate(mut self) -> ExitStatus {
         self.0.signal("TERM");
@@ -60,11 +93,6 @@ impl Operator {
     /// Waits until it ends by itself; gives the exit status.
     pub async fn ended(&mut self) -> ExitStatus {
         self.0.ended().await
-    }
-
-    /// Stops it where it is, until `thaw`.
-    pub fn freeze(&self) {
-        self.0.signal("STOP");
     }
 
     pub fn thaw(&self) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::children::RUN_DIR;
@@ -17,7 +17,7 @@ pub const KEY: &str = "key-of-the-shop-nobody-may-see";
 pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
 
 pub struct World {
-    api: Api,
+    pub api: Api,
     pub cluster: Arc<Cluster>,
     client: kube::Client,
     pub cloud: Simulator,
@@ -63,6 +63,17 @@ impl World {
 
     /// The same with another kubeconfig than the administrator's.
     pub fn operator_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+        Operator::start(&self.namespace, kubeconfig, &self.with_own(arguments))
+    }
+
+    /// An operator that is killed or stopped at a point of the protocol: see [`Operator::start_with_failpoint`].
+    pub fn operator_struck(&self, failpoint: &str, arguments: &[&str]) -> Operator {
+        let kubeconfig = self.cluster.kubeconfig();
+        Operator::start_with_failpoint(&self.namespace, &kubeconfig, &self.with_own(arguments), failpoint)
+    }
+
+    /// The arguments, after those that an operator of this world needs.
+    fn with_own<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         let own = [
             "--api",
             self.api.name(),
@@ -73,7 +84,7 @@ impl World {
             "--book-namespace",
             &self.book_namespace,
         ];
-        Operator::start(&self.namespace, kubeconfig, &[&own, arguments].concat())
+        [&own, arguments].concat()
     }
 
     /// The kubeconfig of a ServiceAccount `operator` that may do all that the operator needs, but nothing with the book.
@@ -152,10 +163,24 @@ impl World {
         self.cluster.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], &manifest.to_string()).await
     }
 
+    /// Changes a RedisInstance, once the API server answers. (A `kubectl` costs a good part of a second of work.)
+    pub async fn patch(&self, name: &str, change: Value) {
+        let api = self.objects("RedisInstance", &self.namespace);
+        wait_for(&format!("{name} to be changed"), async || {
+            let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await;
+            patched.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
+    fn objects(&self, kind: &str, namespace: &str) -> kube::Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
+        kube::Api::namespaced_with(self.client.clone(), namespace, &resource)
+    }
+
     /// The objects of a kind of ours in a namespace, once the API server answers.
     pub async fn list(&self, kind: &str, namespace: &str) -> Vec<Value> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("crs.qcloud.com", "v1alpha1", kind));
-        let api = kube::Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+        let api = self.objects(kind, namespace);
         let list = wait_for(&format!("a list of {kind}"), async || {
             api.list(&ListParams::default()).await.map_err(|error| error.to_string())
         })
