@@ -31,14 +31,21 @@ pub struct Calls {
     cloud: Arc<dyn Cloud>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// What the API calls them.
     pub dialect: Dialect,
 }
 
 impl Calls {
-    pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    /// `local` is this machine's clock.
+    pub fn new(
+        cloud: Arc<dyn Cloud>,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        local: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Self {
         let dialect = cloud.dialect();
-        Self { cloud, limits: Arc::new(limits), metrics, dialect }
+        Self { cloud, limits: Arc::new(limits), metrics, local: Arc::new(local), dialect }
     }
 
     /// How far the cloud's clock is ahead of this machine's.
@@ -49,7 +56,7 @@ impl Calls {
     /// The cloud's time, as far as known.
     pub fn now(&self) -> Timestamp {
         let offset = self.clock_offset().unwrap_or_default();
-        let here = Timestamp::now();
+        let here = (self.local)();
         here.checked_add(offset).unwrap_or(here)
     }
 

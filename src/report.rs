@@ -36,6 +36,7 @@ pub struct Reporter {
     client: Client,
     /// Who reports: the pod.
     instance: String,
+    local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,
     at_once: Arc<Semaphore>,
@@ -44,10 +45,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    pub fn new(client: Client, instance: String) -> Self {
+    /// `local` is this machine's clock.
+    pub fn new(client: Client, instance: String, local: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self {
             client,
             instance,
+            local: Arc::new(local),
             tasks: TaskTracker::new(),
             at_once: Arc::new(Semaphore::new(EVENTS_AT_ONCE)),
             written: Arc::default(),
@@ -82,7 +85,7 @@ impl Reporter {
         handled: bool,
     ) -> Result<(), kube::Error> {
         let before = instance.status.clone().unwrap_or_default();
-        let after = status(instance, entries, seen, verdict, handled, Timestamp::now());
+        let after = status(instance, entries, seen, verdict, handled, (self.local)());
         if after == before {
             return Ok(());
         }
@@ -170,7 +173,7 @@ impl Reporter {
         id: Option<String>,
     ) {
         let (namespace, name) = (about.namespace.clone().unwrap_or_default(), about.name.clone().unwrap_or_default());
-        let now = Timestamp::now();
+        let now = (self.local)();
         let unique = id.unwrap_or_else(|| format!("{:x}", now.as_nanosecond()));
         let event = Event {
             metadata: ObjectMeta {

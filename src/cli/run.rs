@@ -275,7 +275,7 @@ fn wire(
         .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?;
     let limits =
         Limits::new(args.cloud_rate, rand::random).map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?;
-    let calls = Calls::new(cloud, limits, metrics.clone());
+    let calls = Calls::new(cloud, limits, metrics.clone(), Timestamp::now);
     let wakes = Wakes::new(namespaces.iter().cloned());
     let secrets = Secrets::new(client.clone());
     let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
@@ -286,14 +286,14 @@ fn wire(
         book: Book::new(client.clone(), book_namespace, cache.clone()),
         calls,
         policy,
-        reporter: Reporter::new(client.clone(), identity.to_owned()),
+        reporter: Reporter::new(client.clone(), identity.to_owned(), Timestamp::now),
         metrics,
         wakes,
         orders: TaskTracker::new(),
         stopping,
     });
     let watches = namespaces.len() + 1;
-    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, watches)), actor))
+    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, watches, rand::random)), actor))
 }
 
 fn cloud(api: Api, endpoint: Option<&str>) -> Result<Arc<dyn Cloud>, EndpointError> {

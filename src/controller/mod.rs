@@ -48,6 +48,7 @@ pub struct Operator {
     synced: AtomicUsize,
     known: Mutex<HashMap<Object, Known>>,
     clock_announced: AtomicBool,
+    random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -59,7 +60,7 @@ struct Known {
 }
 
 impl Operator {
-    /// `watches`: one for each namespace, and the book's.
+    /// `watches`: one for each namespace, and the book's. `random` spreads those that are tried again.
     pub fn new(
         actor: Arc<Actor>,
         balances: Balances,
@@ -67,6 +68,7 @@ impl Operator {
         observer: Observer,
         secrets: Secrets,
         watches: usize,
+        random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
         Self {
             actor,
@@ -79,6 +81,7 @@ impl Operator {
             synced: AtomicUsize::new(0),
             known: Mutex::default(),
             clock_announced: AtomicBool::new(false),
+            random: Box::new(random),
         }
     }
 

@@ -88,7 +88,7 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
         _ => {
             let wait =
                 Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
-            wait / 2 + wait.mul_f64(rand::random::<f64>() / 2.0)
+            wait / 2 + (wait / 2).mul_f64((operator.random)() as f64 / u64::MAX as f64)
         }
     };
     tracing::warn!(namespace = instance.namespace(), name = instance.name_any(), %error, ?wait, "this RedisInstance is tried again");
