@@ -1,11 +1,12 @@
 //! The Secrets with the cloud's keys: read one by one (no right to list or watch them is asked for), and kept for half a minute.
 
-use std::time::{Duration, Instant};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use moka::{Expiry, future::Cache};
+use parking_lot::Mutex;
 use secrecy::SecretString;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     api_server::{CALL, plain, within},
@@ -15,6 +16,7 @@ use crate::{
 const KEPT: Duration = Duration::from_secs(30);
 /// A Secret is often made just after what needs it.
 const UNUSABLE_KEPT: Duration = Duration::from_secs(1);
+const MOST_KEPT: usize = 10_000;
 
 /// What a Secret holds, and which version of it.
 #[derive(Clone, Debug)]
@@ -34,33 +36,56 @@ pub enum Error {
     Api(String, String),
 }
 
+/// By namespace and name. Who finds one that is still being read waits for it.
+type Kept = HashMap<(String, String), Arc<OnceCell<Read>>>;
+
+/// What was read, and until when it is good.
+type Read = (Result<Keys, Error>, Instant);
+
 #[derive(Clone)]
 pub struct Secrets {
     client: Client,
-    kept: Cache<(String, String), Result<Keys, Error>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl Secrets {
     pub fn new(client: Client) -> Self {
-        Self { client, kept: Cache::builder().max_capacity(10_000).expire_after(Kept).build() }
+        Self { client, kept: Arc::default() }
     }
 
     /// The keys in a Secret, as they were at most half a minute ago. Many who ask at once cause one call.
     pub async fn get(&self, namespace: &str, name: &str) -> Result<Keys, Error> {
-        self.kept.get_with((namespace.to_owned(), name.to_owned()), read(&self.client, namespace, name)).await
+        let place = self.place(namespace, name);
+        let read = async {
+            let keys = read(&self.client, namespace, name).await;
+            let kept = if keys.is_ok() { KEPT } else { UNUSABLE_KEPT };
+            (keys, Instant::now() + kept)
+        };
+        place.get_or_init(|| read).await.0.clone()
     }
 
     /// Reads it again the next time.
-    pub async fn forget(&self, namespace: &str, name: &str) {
-        self.kept.invalidate(&(namespace.to_owned(), name.to_owned())).await;
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.kept.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
-}
 
-struct Kept;
-
-impl Expiry<(String, String), Result<Keys, Error>> for Kept {
-    fn expire_after_create(&self, _: &(String, String), read: &Result<Keys, Error>, _: Instant) -> Option<Duration> {
-        Some(if read.is_ok() { KEPT } else { UNUSABLE_KEPT })
+    /// Where that Secret is kept, or is to be.
+    fn place(&self, namespace: &str, name: &str) -> Arc<OnceCell<Read>> {
+        let now = Instant::now();
+        let is_good = |place: &OnceCell<Read>| place.get().is_none_or(|(_, until)| now < *until);
+        let mut kept = self.kept.lock();
+        if kept.len() >= MOST_KEPT {
+            kept.retain(|_, place| is_good(place));
+        }
+        // To forget costs a call, no more.
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        let place = kept.entry((namespace.to_owned(), name.to_owned())).or_default();
+        if !is_good(place) {
+            *place = Arc::default();
+        }
+        place.clone()
     }
 }
 

@@ -158,7 +158,7 @@ impl Operator {
         let secret = &instance.spec.credentials_secret_ref.name;
         let requested = instance.is_requested();
         if requested {
-            self.secrets.forget(&namespace, secret).await;
+            self.secrets.forget(&namespace, secret);
         }
         let (caller, secret_version, seen) = match self.secrets.get(&namespace, secret).await {
             Ok(keys) => {
