@@ -1,6 +1,6 @@
 //! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{ResourceExt, runtime::watcher::Event};
 use parking_lot::RwLock;
@@ -10,7 +10,7 @@ use crate::{
     api_server::{number, version},
 };
 
-type Entries = HashMap<String, Vec<RedisUpgrade>>;
+type Entries = BTreeMap<String, Vec<RedisUpgrade>>;
 
 #[derive(Clone, Default)]
 pub struct Cache {

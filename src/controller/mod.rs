@@ -108,6 +108,7 @@ impl Operator {
         // Without the book, what is told would be wrong: it comes first.
         let controllers = async {
             tokio::select! {
+                biased;
                 synced = book_synced => if synced.is_err() { return },
                 () = stopping.cancelled() => return,
             }
@@ -117,6 +118,7 @@ impl Operator {
             .await;
         };
         tokio::select! {
+            biased;
             () = controllers => Ok(()),
             _ = &mut watching => Err("the watch of the account book has ended".into()),
         }

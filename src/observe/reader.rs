@@ -1,7 +1,7 @@
 //! One reader: the rows that are watched in one account and region, and the rounds that keep them up to date.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -49,7 +49,8 @@ pub(super) struct Reader {
 
 #[derive(Default)]
 struct State {
-    rows: HashMap<String, Row>,
+    /// In order, as all else that is asked for one after the other: so a run can be repeated.
+    rows: BTreeMap<String, Row>,
     trouble: Option<LookFailure>,
     failures: u32,
     failing_since: Option<Instant>,
@@ -130,6 +131,7 @@ impl Reader {
             let mut due = self.next_round(&shared.policy, began);
             while let Some(moment) = due {
                 tokio::select! {
+                    biased;
                     () = sleep_until(moment) => break,
                     () = self.changed.notified() => {
                         due = self.next_round(&shared.policy, began).map(|next| next.min(moment));
@@ -179,7 +181,7 @@ impl Reader {
     /// A Secret may hold another key by now: those who use it go to that key's reader.
     async fn wake_those_with_other_keys(&self, shared: &Shared) {
         let namespace = |object: &Object| object.namespace.clone().unwrap_or_default();
-        let used: HashSet<(String, String)> = {
+        let used: BTreeSet<(String, String)> = {
             let state = self.state.lock();
             let watchers = state.rows.values().flat_map(|row| &row.watchers);
             watchers.map(|(object, secret)| (namespace(object), secret.name.clone())).collect()
