@@ -135,6 +135,12 @@ fn parse(secret: &Secret) -> Result<Keys, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::{
+        body::Body,
+        http::{Request, Response},
+    };
     use k8s_openapi::ByteString;
     use secrecy::ExposeSecret;
 
@@ -143,6 +149,43 @@ mod tests {
     fn secret(fields: &[(&str, &[u8])]) -> Secret {
         let data = fields.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect();
         Secret { data: Some(data), ..Secret::default() }
+    }
+
+    /// Secrets of an API server that has one, and how often that was asked for.
+    fn secrets() -> (Secrets, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        let service = tower::service_fn(move |_: Request<kube::client::Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let text = r#"{"metadata":{"resourceVersion":"7"},"data":{"secretId":"QUtJRDE=","secretKey":"a2V5"}}"#;
+            async move { Ok::<_, tower::BoxError>(Response::new(Body::from(text))) }
+        });
+        (Secrets::new(Client::new(service, "shop")), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_who_ask_at_once_cause_one_call_and_it_is_good_for_half_a_minute() {
+        let (secrets, asked) = secrets();
+        let all = futures::future::join_all((0..50).map(|_| secrets.get("shop", "qcloud"))).await;
+        assert!(all.iter().all(|keys| keys.as_ref().is_ok_and(|keys| keys.version == "7")));
+        tokio::time::advance(KEPT / 2).await;
+        secrets.get("shop", "qcloud").await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        tokio::time::advance(KEPT / 2).await;
+        secrets.get("shop", "qcloud").await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        secrets.forget("shop", "qcloud");
+        secrets.get("shop", "qcloud").await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_kept_than_so_many() {
+        let (secrets, _) = secrets();
+        for number in 0..=MOST_KEPT {
+            secrets.get("shop", &number.to_string()).await.unwrap();
+        }
+        assert!(secrets.kept.lock().len() <= MOST_KEPT);
     }
 
     #[test]

@@ -145,7 +145,9 @@ async fn a_refused_question_for_some_leaves_the_others_theirs_and_trouble_ends_t
         let kind = ErrorKind::Code(meaning(Some(code), None));
         let first = CloudError { kind, code: Some(code), ..CloudError::no_answer("X", "") };
         let cloud = Arc::new(TwoAtOnce { first, asked: AtomicUsize::new(0) });
-        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()), || Timestamp::UNIX_EPOCH);
+        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()), || {
+            Timestamp::UNIX_EPOCH
+        });
         let reader = reader();
         for n in 2..=5 {
             reader.state.lock().rows.insert(format!("crs-{n}"), Row::new());
