@@ -1,0 +1,366 @@
+//! The cloud as a process meets it: `trait Cloud` before the [`super::vendor`], with every fault between the two.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    gate::{Gate, Point, What},
+    vendor::{MOST, Request},
+    world::{Clock, Millis, State, World, at, date},
+};
+use crate::{
+    book::SendPermit,
+    cloud::{
+        Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout,
+        Meaning, Page, Price, SizesSold, meaning, v2, v3,
+    },
+};
+
+pub(super) struct Front {
+    pub(super) world: Arc<World>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) clock: Clock,
+    pub(super) who: &'static str,
+    pub(super) shrinks: bool,
+}
+
+/// What the cloud says, and how long that takes.
+type Said<T> = (Result<T, CloudError>, Millis);
+
+impl Front {
+    /// One request that is answered: the three points, and in between what the world makes of it.
+    async fn exchange<T>(
+        &self,
+        what: What,
+        told: &str,
+        apply: impl FnOnce(&mut State) -> Said<T>,
+    ) -> Result<Dated<T>, CloudError> {
+        self.gate.pass(what, Point::Before).await;
+        let (answer, wait, said_at) = {
+            let now = self.clock.now();
+            let mut state = self.world.at(now);
+            let (answer, wait) = apply(&mut state);
+            let result = answer.as_ref().map_or_else(|error| error.code_desc.clone(), |_| "ok".to_owned());
+            state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}", Waiting(wait)));
+            (answer, wait, now + wait)
+        };
+        self.gate.pass(what, Point::Applied).await;
+        if wait > 0 {
+            sleep(Duration::from_millis(wait)).await;
+        }
+        self.gate.pass(what, Point::Delivered).await;
+        // The Date is that of the look, not of its arrival.
+        let dated = date(said_at - wait);
+        answer.map(|value| Dated { value, at: dated }).map_err(|error| match error.kind {
+            ErrorKind::Code(_) => CloudError { at: Some(dated), ..error },
+            _ => error,
+        })
+    }
+
+    async fn read<T>(
+        &self,
+        what: What,
+        told: &str,
+        caller: &Caller,
+        answer: impl FnOnce(&mut State) -> T,
+    ) -> Result<Dated<T>, CloudError> {
+        let key = caller.credentials.secret_key.expose_secret().to_owned();
+        self.exchange(what, told, move |state| {
+            if !state.vendor.keys.contains(&key) {
+                return (Err(code(4104)), 0);
+            }
+            match trouble(state) {
+                Some(said) => said,
+                None => (Ok(answer(state)), slowness(state)),
+            }
+        })
+        .await
+    }
+
+    /// The rows of these instances, or all.
+    fn rows(state: &mut State, ids: Option<&[String]>, is_list: bool) -> Vec<Instance> {
+        let known: Vec<String> = state.vendor.instances.keys().cloned().collect();
+        let mut rows = Vec::new();
+        for redis_id in known.iter().filter(|id| ids.is_none_or(|ids| ids.contains(id))) {
+            if is_list && strikes(state, state.plan.cloud_reads / 2) {
+                state.struck("cloud: an instance is missing in the list");
+                continue;
+            }
+            let most = state.vendor.nature.staleness;
+            let old = if state.is_calm() { 0 } else { state.chance.below(most + 1) };
+            let view = state.vendor.view(redis_id, state.now, old);
+            if old > 0 && view != state.vendor.view(redis_id, state.now, 0) {
+                state.struck("cloud: a stale look");
+            }
+            rows.extend(view.map(|(state, size)| row(redis_id, state, size)));
+        }
+        rows
+    }
+}
+
+#[async_trait]
+impl Cloud for Front {
+    fn dialect(&self) -> Dialect {
+        if self.shrinks { v3::DIALECT } else { v2::DIALECT }
+    }
+
+    async fn list(&self, caller: &Caller, _offset: usize) -> Result<Dated<Page>, CloudError> {
+        let page =
+            |state: &mut State| Page { next: None, instances: Self::rows(state, None, true), doubts: Vec::new() };
+        self.read(What::Other, "list", caller, page).await
+    }
+
+    fn most_ids(&self) -> usize {
+        if self.shrinks { 100 } else { 0 }
+    }
+
+    async fn list_some(&self, caller: &Caller, redis_ids: &[String]) -> Result<Dated<Page>, CloudError> {
+        let page = |state: &mut State| Page {
+            next: None,
+            instances: Self::rows(state, Some(redis_ids), true),
+            doubts: Vec::new(),
+        };
+        self.read(What::Other, "list some", caller, page).await
+    }
+
+    async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
+        let ids = [redis_id.to_owned()];
+        let found = |state: &mut State| Self::rows(state, Some(&ids), false).pop();
+        self.read(What::Look, redis_id, caller, found).await
+    }
+
+    async fn upgrade(
+        &self,
+        caller: &Caller,
+        _look: &Instance,
+        permit: SendPermit,
+    ) -> Result<Dated<Accepted>, CloudError> {
+        let key = caller.credentials.secret_key.expose_secret().to_owned();
+        let told = format!("{} to {}", permit.redis_id(), permit.mem_size());
+        self.exchange(What::Order, &told, move |state| {
+            // Invariant B3: as the real clients do just before the body leaves.
+            if Instant::now() > permit.send_before() {
+                let error = CloudError { kind: ErrorKind::NotSent, ..CloudError::no_answer("TooLate", "too late") };
+                return (Err(error), 0);
+            }
+            let (redis_id, to, signed_at) =
+                (permit.redis_id().to_owned(), permit.mem_size(), permit.signed_at().as_second());
+            let (now, State { judge, store, .. }) = (state.now, &mut *state);
+            let entry = judge.sent(store, &redis_id, to, signed_at, now);
+            let request = Request { redis_id, to, signed_at, entry };
+            order(state, request, state.vendor.keys.contains(&key))
+        })
+        .await
+    }
+
+    async fn upgrade_price(&self, _: &Caller, _: &Instance, _: i64) -> Result<Dated<Price>, CloudError> {
+        Err(code(5000))
+    }
+
+    async fn sizes(&self, caller: &Caller, _look: &Instance) -> Result<Dated<Option<SizesSold>>, CloudError> {
+        let sold = |_: &mut State| Some(SizesSold::Range { min: 1024, max: MOST });
+        self.read(What::Other, "sizes", caller, sold).await
+    }
+
+    async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
+        let id: usize = order.deal_id.parse().unwrap_or(usize::MAX);
+        let deal = |state: &mut State| {
+            let now = state.now;
+            state.vendor.ledger.get(id).map(|order| match order.done {
+                Some(_) => DealState::Delivered,
+                None if order.has_failed(now) => DealState::Failed(6),
+                None => DealState::Pending(3),
+            })
+        };
+        self.read(What::AskDeal, &order.deal_id, caller, deal).await
+    }
+}
+
+/// What becomes of an order on its way.
+fn order(state: &mut State, request: Request, opens: bool) -> Said<Accepted> {
+    let lost = || CloudError::no_answer("Timeout", "no answer within 23s");
+    if state.now < state.cloud_away_until {
+        let error = CloudError { kind: ErrorKind::NotSent, ..CloudError::no_answer("ConnectFailed", "no connection") };
+        return (Err(error), 3000);
+    }
+    if !opens {
+        return (Err(code(4104)), 0);
+    }
+    if !strikes(state, state.plan.orders) {
+        let wait = slowness(state);
+        return (carry_out(state, request), wait);
+    }
+    match state.chance.below(12) {
+        0 => {
+            state.struck("order: no connection");
+            let error =
+                CloudError { kind: ErrorKind::NotSent, ..CloudError::no_answer("ConnectFailed", "no connection") };
+            (Err(error), 3000)
+        }
+        1 => {
+            state.struck("order: lost before it was carried out");
+            (Err(lost()), 23_000)
+        }
+        2 | 3 => {
+            state.struck("order: answer lost");
+            let _ = carry_out(state, request);
+            (Err(CloudError::no_answer("ConnectionLost", "connection reset")), state.chance.below(3000))
+        }
+        4 => {
+            state.struck("order: answer hangs");
+            let _ = carry_out(state, request);
+            (Err(lost()), 23_000)
+        }
+        5 | 6 => {
+            // Up to and past its lifetime.
+            let late = state
+                .chance
+                .pick(&[1000, 20_000, 60_000, 200_000, 310_000, 319_000, 329_000, 345_000, 400_000, 600_000]);
+            state.struck(if late < 330_000 { "order: arrives late" } else { "order: arrives after its lifetime" });
+            state.vendor.fly(state.now + late, request);
+            (Err(lost()), 23_000)
+        }
+        7 => {
+            state.struck("order: carried out and answered with an error");
+            let _ = carry_out(state, request);
+            (Err(state.chance.pick(&ERRORS).error()), 0)
+        }
+        8 => {
+            state.struck("order: not carried out and answered with an error");
+            (Err(state.chance.pick(&ERRORS).error()), 0)
+        }
+        9 => {
+            state.struck("order: throttled (4400)");
+            (Err(code(4400)), 0)
+        }
+        10 => {
+            state.struck("order: refused plainly");
+            (Err(code(state.chance.pick(&[5000, 5200, 5500, 4300, 10702]))), 0)
+        }
+        _ => {
+            state.struck("order: answered very late");
+            let answer = carry_out(state, request);
+            (answer, state.chance.between(5000, 22_000))
+        }
+    }
+}
+
+fn carry_out(state: &mut State, request: Request) -> Result<Accepted, CloudError> {
+    let State { vendor, chance, judge, now, .. } = state;
+    let busy = vendor.take(*now, request, chance);
+    match busy {
+        Ok(order) => {
+            judge.charged(&vendor.ledger, order);
+            Ok(Accepted { deal_id: order.to_string(), deal_name: None })
+        }
+        Err(number) => {
+            match number {
+                100_207 => state.struck("order: balance too low"),
+                10702 => state.struck("order: instance busy (10702)"),
+                5100 => state.struck("order: instance busy, an unclear error"),
+                _ => {}
+            }
+            Err(code(number))
+        }
+    }
+}
+
+/// What says nothing of an order's fate.
+#[derive(Clone, Copy)]
+enum Unclear {
+    Http,
+    Garbage,
+    Code(i64),
+}
+
+const ERRORS: [Unclear; 7] = [
+    Unclear::Http,
+    Unclear::Garbage,
+    Unclear::Code(4500),
+    Unclear::Code(4200),
+    Unclear::Code(5100),
+    Unclear::Code(6000),
+    Unclear::Code(9999),
+];
+
+impl Unclear {
+    fn error(self) -> CloudError {
+        match self {
+            Self::Http => CloudError::no_answer("HttpStatus", "HTTP status 502"),
+            Self::Garbage => CloudError::no_answer("Doubtful", "the answer is about another instance"),
+            Self::Code(number) => code(number),
+        }
+    }
+}
+
+fn code(number: i64) -> CloudError {
+    let text = number.to_string();
+    let kind = ErrorKind::Code(meaning(Some(number), Some(&text)));
+    let word = match meaning(Some(number), Some(&text)) {
+        Meaning::NoInstance => "InstanceNotExists",
+        Meaning::Busy => "InstanceStatusAbnormal",
+        Meaning::SizeNotInRange => "MemSizeNotInRange",
+        Meaning::NoShrink => "ReduceCapacityNotAllowed",
+        Meaning::BalanceLow => "AccountBalanceNotEnough",
+        Meaning::SoldOut => "PurchaseFailed",
+        Meaning::Clock => "RequestExpired",
+        Meaning::Throttled => "QuotaExceeded",
+        _ => "Error",
+    };
+    CloudError { kind, code: Some(number), cloud_code: Some(text), ..CloudError::no_answer(word, "The cloud says no.") }
+}
+
+fn row(redis_id: &str, state: InstanceState, size: i64) -> Instance {
+    let (zone_id, type_id, layout) = (None, None, Layout::default());
+    Instance { redis_id: redis_id.to_owned(), state, size, zone_id, type_id, layout }
+}
+
+fn strikes(state: &mut State, percent: u64) -> bool {
+    !state.is_calm() && state.chance.percent(percent)
+}
+
+/// What a read meets instead of an answer.
+fn trouble<T>(state: &mut State) -> Option<Said<T>> {
+    if state.now < state.cloud_away_until {
+        return Some((Err(CloudError::no_answer("ConnectFailed", "no connection")), 3000));
+    }
+    if !strikes(state, state.plan.cloud_reads) {
+        return None;
+    }
+    let (fault, error, wait) = match state.chance.below(7) {
+        0 => ("cloud: a read hangs", CloudError::no_answer("Timeout", "no answer within 30s"), 30_000),
+        1 => ("cloud: HTTP 5xx", CloudError::no_answer("HttpStatus", "HTTP status 503"), 0),
+        2 => ("cloud: garbage", CloudError::no_answer("Doubtful", "twice in the list"), 0),
+        3 => ("cloud: throttled (4400)", code(4400), 0),
+        4 => ("cloud: time refused (4500)", code(4500), 0),
+        5 => ("cloud: internal error (6000)", code(6000), 0),
+        _ => ("cloud: unknown code", code(9999), 0),
+    };
+    state.struck(fault);
+    Some((Err(error), wait))
+}
+
+fn slowness(state: &mut State) -> Millis {
+    if strikes(state, state.plan.slowness) {
+        state.struck("cloud: a slow answer");
+        return state.chance.between(100, 9000);
+    }
+    0
+}
+
+struct Waiting(Millis);
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ", {} s later", self.0 as f64 / 1000.0) }
+    }
+}
+
+/// The moment of that Date since the history began.
+pub(super) fn millis_of(signed_at: i64) -> Millis {
+    let since = signed_at - at(0).as_second();
+    u64::try_from(since * 1000).unwrap_or(0)
+}

@@ -1,0 +1,327 @@
+//! One history: the world is set up, processes take turns while faults strike and people act, then all is calm, and it must settle and be still.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    chance::Chance,
+    gate::{Point, Then, Trip, What, When},
+    judge::{Judge, KEYS},
+    people::{self, act, declare, put_secret},
+    plan::Plan,
+    process::{End, Process},
+    settled::{bound, unsettled},
+    store::Store,
+    vendor::Vendor,
+    world::{Millis, State, Trace, World},
+};
+
+/// A turn in calm times: much shorter than any bound of the operator's.
+const CALM_TURN: Millis = 3000;
+/// One that is alone has long turns.
+const LONG_TURN: Millis = 10_000;
+/// What befell the instance just before is seen by then: a Secret is kept for half a minute, a list is read each minute.
+const SEEN: Millis = 130_000;
+/// Nothing is written to the API server for so long, once all has settled (B9): two resyncs and more.
+const STILL: Millis = 150_000;
+
+/// What is broken on purpose, to see whether the judge finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Broken {
+    #[default]
+    Nothing,
+    /// The API server lets a name be taken twice.
+    Uniqueness,
+    /// The cloud takes requests older than W.
+    Window,
+    /// What the cloud takes shows later than L.
+    Lag,
+}
+
+pub(super) struct Told {
+    /// What was broken, if anything.
+    pub(super) verdict: Option<String>,
+    pub(super) hash: u64,
+    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) orders: usize,
+    pub(super) took: Millis,
+}
+
+struct History {
+    world: Arc<World>,
+    namespaces: Vec<Option<String>>,
+    slots: Vec<Slot>,
+    acts: std::vec::IntoIter<(Millis, people::Act)>,
+}
+
+struct Slot {
+    who: &'static str,
+    process: Option<Process>,
+    /// When there is none, the next one starts then.
+    starts: Millis,
+}
+
+pub(super) fn run(seed: u64, broken: Broken, readable: bool) -> Told {
+    // kube's and backon's jitter have their chance from here.
+    fastrand::seed(seed);
+    let mut history = History::new(seed, broken, readable);
+    history.faults();
+    history.calm();
+    // Their power goes before the world is taken apart.
+    history.slots.clear();
+    let mut state = history.world.now();
+    if state.judge.excused > 0 {
+        state.struck("not promised: a person ordered in the console at the same time");
+    }
+    Told {
+        verdict: state.judge.verdict.take(),
+        hash: state.trace.hash(),
+        faults: std::mem::take(&mut state.faults),
+        orders: state.vendor.ledger.len(),
+        took: state.now,
+    }
+}
+
+impl History {
+    fn new(seed: u64, broken: Broken, readable: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut plan = Plan::draw(&mut chance);
+        match broken {
+            Broken::Nothing | Broken::Uniqueness => {}
+            Broken::Window => plan.nature.window = 7_200_000,
+            Broken::Lag => plan.nature.begins_within = 600_000,
+        }
+        let mut vendor = Vendor::new(plan.nature, plan.calm_at);
+        vendor.keys = KEYS[..2].iter().map(|key| (*key).to_owned()).collect();
+        vendor.add("crs-1", 1024);
+        vendor.add("crs-2", 1024);
+        let mut store = Store::default();
+        store.names_are_free = broken == Broken::Uniqueness;
+        let acts = std::mem::take(&mut plan.acts).into_iter();
+        let (namespaces, processes) = (plan.namespaces, plan.processes);
+        let (now, faults, judge) = (0, BTreeMap::new(), Judge::default());
+        let trace = Trace::new(readable);
+        let (api_away_until, cloud_away_until, watches_cut_at) = (0, 0, 0);
+        let mut state = State {
+            now,
+            plan,
+            chance,
+            store,
+            vendor,
+            judge,
+            trace,
+            faults,
+            api_away_until,
+            cloud_away_until,
+            watches_cut_at,
+        };
+        for namespace in namespaces {
+            put_secret(&mut state, namespace, 0);
+            let size = state.chance.pick(&[2048, 4096]);
+            declare(&mut state, namespace, size);
+        }
+        let slots =
+            ["one", "two"].into_iter().take(processes).map(|who| Slot { who, process: None, starts: 0 }).collect();
+        let namespaces = namespaces.iter().map(|namespace| Some((*namespace).to_owned())).collect();
+        Self { world: World::new(state), namespaces, slots, acts }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.world.now().judge.verdict.is_some()
+    }
+
+    /// Turns, faults, and what people do, until all is calm.
+    fn faults(&mut self) {
+        let calm_at = self.world.now().plan.calm_at;
+        let mut last = 0;
+        loop {
+            self.people_act();
+            let now = self.world.now().now;
+            if now >= calm_at || self.is_broken() {
+                return;
+            }
+            self.start_those_due(now);
+            let event = self.next_event(now).min(calm_at);
+            let alive: Vec<usize> = (0..self.slots.len()).filter(|slot| self.slots[*slot].process.is_some()).collect();
+            // The same one seldom has two turns in a row.
+            let other = alive.iter().copied().find(|slot| *slot != last);
+            let Some(slot) = other.or(alive.first().copied()) else {
+                drop(self.world.at(event));
+                continue;
+            };
+            last = slot;
+            let (until, trip, terminates) = {
+                let state = &mut *self.world.now();
+                let lasts = if alive.len() > 1 {
+                    state.chance.pick(&[20, 100, 300, 1000, 1000, 3000, 5000, 9000, 15_000, 40_000, 130_000, 400_000])
+                } else {
+                    state.chance.pick(&[1000, 10_000, 60_000])
+                };
+                let trip = trip(state);
+                (event.min(now + lasts), trip, state.chance.percent(state.plan.terminations))
+            };
+            self.turn(slot, until, trip, terminates);
+        }
+    }
+
+    fn turn(&mut self, slot: usize, until: Millis, trip: Option<Trip>, terminates: bool) {
+        let slot = &mut self.slots[slot];
+        let Some(process) = &mut slot.process else { return };
+        if terminates {
+            process.terminate();
+            let mut state = self.world.now();
+            state.struck("process: SIGTERM");
+            state.note(slot.who, format_args!("is told to end"));
+        }
+        let end = process.turn(until, trip);
+        let state = &mut *self.world.now();
+        match end {
+            End::Time => {}
+            End::Frozen(what, point) => {
+                state.struck(fault_at("frozen", what, point));
+                state.note(slot.who, format_args!("is frozen: {what:?} {point:?}"));
+            }
+            End::Crashed(what, point) => {
+                state.struck(fault_at("crashed", what, point));
+                state.note(slot.who, format_args!("crashes: {what:?} {point:?}"));
+                slot.process = None;
+                slot.starts = state.now + state.chance.pick(&[0, 100, 2000, 20_000, 100_000, 400_000]);
+            }
+            End::Panicked => state.judge.broken("a panic ends the operator".into()),
+            End::Exited => {
+                state.note(slot.who, format_args!("has ended"));
+                slot.process = None;
+                slot.starts = state.now + state.chance.pick(&[0, 2000, 20_000]);
+            }
+        }
+    }
+
+    fn people_act(&mut self) {
+        let now = self.world.now().now;
+        while let Some((_, what)) = self.acts.as_slice().first().copied().filter(|(when, _)| *when <= now) {
+            self.acts.next();
+            act(&mut self.world.now(), what);
+            self.world.changed.notify_waiters();
+        }
+    }
+
+    fn next_event(&self, now: Millis) -> Millis {
+        let act = self.acts.as_slice().first().map(|(when, _)| *when);
+        let starts = self.slots.iter().filter(|slot| slot.process.is_none()).map(|slot| slot.starts);
+        starts.chain(act).filter(|when| *when > now).min().unwrap_or(Millis::MAX)
+    }
+
+    fn start_those_due(&mut self, now: Millis) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.process.is_none() && slot.starts <= now) {
+            let seed = {
+                let state = &mut *self.world.now();
+                state.note(slot.who, format_args!("starts"));
+                state.chance.next()
+            };
+            slot.process = Some(Process::start(&self.world, slot.who, &self.namespaces, seed));
+        }
+    }
+
+    /// Nothing strikes any more: all settles within the bound of L1, and then is still (B9).
+    fn calm(&mut self) {
+        let from = {
+            let state = &mut *self.world.now();
+            people::mend(state);
+            state.now
+        };
+        self.world.changed.notify_waiters();
+        // Half of them go on with one process only, which is cheaper.
+        if self.slots.len() > 1 && self.world.now().chance.percent(60) {
+            self.slots.pop();
+        }
+        while self.world.now().now < from + SEEN && !self.is_broken() {
+            self.round();
+        }
+        loop {
+            if self.is_broken() {
+                return;
+            }
+            let what = {
+                let state = &*self.world.now();
+                unsettled(state).map(|what| (what, state.now > from + bound(state)))
+            };
+            match what {
+                None => break,
+                Some((what, true)) => return self.world.now().judge.broken(format!("L1: not settled in time: {what}")),
+                Some(_) => self.round(),
+            }
+        }
+        // What is under way, an Event or the second process's word, ends.
+        for _ in 0..3 {
+            self.round();
+        }
+        let settled = self.world.now().now;
+        while self.world.now().now < settled + STILL {
+            self.round();
+            let state = &mut *self.world.now();
+            if let Some((_, what)) = state.judge.last_write.clone().filter(|(when, _)| *when > settled) {
+                return state.judge.broken(format!("B9: all has settled, and something is written: {what}"));
+            }
+        }
+        let state = &mut *self.world.now();
+        if let Some(what) = unsettled(state) {
+            state.judge.broken(format!("L1: settled, and not for long: {what}"));
+        }
+    }
+
+    /// A turn for each.
+    fn round(&mut self) {
+        let now = self.world.now().now;
+        for slot in &mut self.slots {
+            slot.starts = now;
+        }
+        self.start_those_due(now);
+        let turn = if self.slots.len() > 1 { CALM_TURN } else { LONG_TURN };
+        for slot in 0..self.slots.len() {
+            let now = self.world.now().now;
+            self.turn(slot, now + turn, None, false);
+        }
+    }
+}
+
+/// Does something stop the process in this turn?
+fn trip(state: &mut State) -> Option<Trip> {
+    let chance = &mut state.chance;
+    let then = match chance.below(100) {
+        number if number < state.plan.crashes => Then::Crash,
+        number if number < state.plan.crashes + state.plan.freezes => Then::Freeze,
+        _ => return None,
+    };
+    let when = if chance.percent(50) {
+        When::After(chance.between(1, 40))
+    } else {
+        let what = chance.pick(&[
+            What::Create,
+            What::Create,
+            What::Order,
+            What::Order,
+            What::Record,
+            What::ReadBook,
+            What::Look,
+            What::Confirm,
+            What::Status,
+            What::AskDeal,
+        ]);
+        When::At(what, chance.pick(&[Point::Before, Point::Applied, Point::Delivered]))
+    };
+    Some((when, then))
+}
+
+fn fault_at(how: &str, what: What, point: Point) -> &'static str {
+    // A table, for a name that lives as long as the counts.
+    macro_rules! names {
+        ($($what:ident),*) => { match (how, what, point) { $(
+            ("crashed", What::$what, Point::Before) => concat!("process: crashed, ", stringify!($what), " not yet carried out"),
+            ("crashed", What::$what, Point::Applied) => concat!("process: crashed, ", stringify!($what), " carried out"),
+            ("crashed", What::$what, Point::Delivered) => concat!("process: crashed, ", stringify!($what), " answered"),
+            (_, What::$what, Point::Before) => concat!("process: frozen, ", stringify!($what), " not yet carried out"),
+            (_, What::$what, Point::Applied) => concat!("process: frozen, ", stringify!($what), " carried out"),
+            (_, What::$what, Point::Delivered) => concat!("process: frozen, ", stringify!($what), " answered"),
+        )* } };
+    }
+    names!(Other, ReadBook, Look, Confirm, Create, Order, Record, AskDeal, Status)
+}

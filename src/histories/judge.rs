@@ -1,0 +1,153 @@
+//! The judge: what the book and the cloud's ledger may never show, while it happens.
+//!
+//! *Paid twice* (architecture.md, B7 and L1): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
+//! instance, taken and not failed by then, bought already (`to` ≥ its `to`). The histories know no annotation `proceed-after`, so no
+//! person's word ever allows that. Excused, and counted, is what architecture.md names as not promised: a person who orders in the console,
+//! with API 3.0 (whose console makes an instance smaller, too), within W + L of an order of ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    front::millis_of,
+    process::POLICY,
+    store::{Kind, Store},
+    vendor::{Order, Vendor},
+    world::Millis,
+};
+
+pub(super) const KEYS: [&str; 3] = ["AKIDab-the-first-5ecret", "AKIDcd-the-other-5ecret", "AKIDef-of-nobody-5ecret"];
+pub(super) const TOKEN: &str = "a-t0ken-of-5ecrets";
+pub(super) const SECRETS: [&str; 4] = ["the-first-5ecret", "the-other-5ecret", "of-nobody-5ecret", TOKEN];
+
+/// An order is sent within 10 s of when its book began to be read (B3), and so of the second of its look.
+const SEND_WITHIN: Millis = 11_000;
+
+#[derive(Default)]
+pub(super) struct Judge {
+    /// What was broken first.
+    pub(super) verdict: Option<String>,
+    declared: BTreeMap<String, BTreeSet<i64>>,
+    /// The uids of entries whose orders were sent.
+    sent: BTreeSet<String>,
+    /// The operator's latest write to the API server.
+    pub(super) last_write: Option<(Millis, String)>,
+    /// How often what isn't promised has happened.
+    pub(super) excused: u64,
+}
+
+impl Judge {
+    pub(super) fn broken(&mut self, what: String) {
+        self.verdict.get_or_insert(what);
+    }
+
+    pub(super) fn declared(&mut self, redis_id: &str, size: i64) {
+        self.declared.entry(redis_id.to_owned()).or_default().insert(size);
+    }
+
+    /// An entry is about to be written.
+    pub(super) fn written(&mut self, store: &Store, vendor: &Vendor, entry: &Value, now: Millis) {
+        let name = entry["metadata"]["name"].as_str().unwrap_or_default();
+        let spec = &entry["spec"];
+        let redis_id = spec["redisId"].as_str().unwrap_or_default();
+        if !store.names_are_free && store.get(Kind::Upgrade, "book", name).is_some() {
+            return;
+        }
+        let (from, to) = (spec["from"].as_i64().unwrap_or(0), spec["to"].as_i64().unwrap_or(0));
+        if from >= to {
+            self.broken(format!("B6: {name} would go from {from} down to {to}"));
+        }
+        if !self.declared.get(redis_id).is_some_and(|declared| declared.contains(&to)) {
+            self.broken(format!("{name} is for {to} MB, which nobody has ever declared"));
+        }
+        for (_, other) in store.all(Kind::Upgrade) {
+            let phase = other.value["status"]["phase"].as_str().unwrap_or_default();
+            let open = matches!(phase, "Written" | "Placed") && other.value["spec"]["redisId"] == redis_id;
+            // One that the cloud has failed may be Placed late, by who sent it and was frozen.
+            let failed =
+                || vendor.ledger.iter().any(|order| order.request.entry == uid(&other.value) && order.has_failed(now));
+            if open && !failed() {
+                self.broken(format!("B4: {name} is written while {} is {phase}", other.value["metadata"]["name"]));
+            }
+        }
+    }
+
+    /// An order is sent. Returns the uid of its entry.
+    pub(super) fn sent(
+        &mut self,
+        store: &Store,
+        redis_id: &str,
+        to: i64,
+        signed_at: i64,
+        now: Millis,
+    ) -> Option<String> {
+        let signed = Timestamp::from_second(signed_at).map(|time| time.to_string()).unwrap_or_default();
+        let is_it =
+            |spec: &Value| spec["redisId"] == redis_id && spec["to"] == to && spec["signedAt"] == signed.as_str();
+        let entries: Vec<_> = store.all(Kind::Upgrade).filter(|(_, entry)| is_it(&entry.value["spec"])).collect();
+        if entries.is_empty() {
+            self.broken(format!("B1: an order of {to} MB signed at {signed} is sent, and isn't in the book"));
+        }
+        let unsent = entries.iter().filter_map(|(_, entry)| uid(&entry.value)).find(|uid| !self.sent.contains(uid));
+        match &unsent {
+            Some(uid) => drop(self.sent.insert(uid.clone())),
+            None => self.broken(format!("B3: the order of {to} MB signed at {signed} is sent a second time")),
+        }
+        if now > millis_of(signed_at) + SEND_WITHIN {
+            self.broken(format!(
+                "B3: an order signed at {signed} is sent {} s later",
+                (now - millis_of(signed_at)) / 1000
+            ));
+        }
+        unsent
+    }
+
+    /// The cloud has taken an order.
+    pub(super) fn charged(&mut self, ledger: &[Order], index: usize) {
+        let Some((order, earlier)) = ledger.get(index).map(|order| (order, &ledger[..index])) else { return };
+        let (redis_id, to) = (&order.request.redis_id, order.request.to);
+        let bought = earlier.iter().filter(|other| other.request.redis_id == *redis_id);
+        let paid = bought.filter(|other| !other.has_failed(order.taken)).find(|other| other.request.to >= to);
+        if paid.is_some_and(|paid| is_excused(paid, order)) {
+            self.excused += 1;
+        } else if let Some(paid) = paid {
+            self.broken(format!(
+                "paid twice: {redis_id} is ordered to {to} MB at {} s, and was ordered to {} MB at {} s",
+                order.taken / 1000,
+                paid.request.to,
+                paid.taken / 1000
+            ));
+        }
+        if to < order.from && is_excused(order, order) {
+            self.excused += 1;
+        } else if to < order.from {
+            self.broken(format!("B6: an order of ours makes {redis_id} smaller: from {} to {to} MB", order.from));
+        }
+    }
+
+    /// The phase of an entry was written.
+    pub(super) fn moved(&mut self, name: &str, before: &Value, after: &Value) {
+        let (before, after) = (before.as_str().unwrap_or_default(), after.as_str().unwrap_or_default());
+        let forward = match before {
+            "Written" => true,
+            "Placed" => matches!(after, "Placed" | "Fulfilled" | "Failed"),
+            "Abandoned" => matches!(after, "Abandoned" | "Placed"),
+            settled => settled == after,
+        };
+        if !forward {
+            self.broken(format!("B5: {name} goes back from {before} to {after}"));
+        }
+    }
+}
+
+/// A person resized the instance within W + L of that order, and before the later one (or the same).
+fn is_excused(order: &Order, later: &Order) -> bool {
+    let near = (POLICY.lifetime + POLICY.lag).as_millis() as Millis;
+    later.by_hand.iter().any(|by_hand| millis_of(order.request.signed_at).abs_diff(*by_hand) <= near)
+}
+
+pub(super) fn uid(value: &Value) -> Option<String> {
+    value["metadata"]["uid"].as_str().map(str::to_owned)
+}

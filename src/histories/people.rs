@@ -1,0 +1,178 @@
+//! What people do: to their declarations, to Secrets, in the cloud's console; and what befalls the cluster as a whole.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    judge::{KEYS, TOKEN},
+    store::Kind,
+    world::State,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Act {
+    Grow(&'static str),
+    /// To more than is sold.
+    GrowTooFar(&'static str),
+    Shrink(&'static str),
+    Delete(&'static str),
+    /// Deleted, if it is there, and made again at once.
+    Remake(&'static str),
+    WipeStatus(&'static str),
+    /// Sets the annotation requestedAt.
+    Request(&'static str),
+    Observe(&'static str, bool),
+    /// By another key: 0 and 1 open the account, 2 doesn't, 3 takes the Secret away.
+    ReplaceSecret(&'static str, usize),
+    /// In the console; to a smaller size where that can be.
+    ResizeByHand(bool),
+    Isolate,
+    Restore,
+    EmptyBalance,
+    TopUp,
+    Compact,
+    CutWatches,
+    ApiAway(u64),
+    CloudAway(u64),
+}
+
+pub(super) const NAME: &str = "cache";
+const GB: i64 = 1024;
+
+pub(super) fn declare(state: &mut State, namespace: &'static str, size: i64) {
+    let redis_id = if namespace == "a" { "crs-1" } else { state.plan.second_id };
+    let instance = json!({
+        "apiVersion": "crs.qcloud.com/v1alpha1", "kind": "RedisInstance",
+        "metadata": { "name": NAME },
+        "spec": { "redisId": redis_id, "region": "gz", "memSize": size, "mode": "Enforce", "credentialsSecretRef": { "name": "qcloud" } },
+    });
+    state.judge.declared(redis_id, size);
+    let now = state.now;
+    if state.store.create(Kind::Instance, namespace, instance, now).is_err() {
+        state.judge.broken("a person's RedisInstance is there already".into());
+    }
+}
+
+pub(super) fn put_secret(state: &mut State, namespace: &str, key: usize) {
+    let now = state.now;
+    let _ = state.store.delete(Kind::Secret, namespace, "qcloud", &Value::Null, now);
+    let Some(key) = KEYS.get(key) else { return };
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "qcloud" },
+        "data": { "secretId": encoded(&key[..6]), "secretKey": encoded(key), "token": encoded(TOKEN) },
+    });
+    let _ = state.store.create(Kind::Secret, namespace, secret, now);
+}
+
+pub(super) fn act(state: &mut State, act: Act) {
+    let now = state.now;
+    state.note("-", format_args!("{act:?}"));
+    match act {
+        Act::Grow(namespace) => {
+            let more = state.chance.pick(&[1, 2, 4]);
+            resize(state, namespace, |size| (size + more * GB).min(16 * GB));
+        }
+        Act::GrowTooFar(namespace) => resize(state, namespace, |_| 20 * GB),
+        Act::Shrink(namespace) => {
+            let less = state.chance.pick(&[1, 2]);
+            resize(state, namespace, |size| (size - less * GB).max(GB));
+        }
+        Act::Delete(namespace) => {
+            let _ = state.store.delete(Kind::Instance, namespace, NAME, &Value::Null, now);
+        }
+        Act::Remake(namespace) => {
+            let size = size_in(state, namespace).unwrap_or(4 * GB);
+            let _ = state.store.delete(Kind::Instance, namespace, NAME, &Value::Null, now);
+            let size = if state.chance.percent(30) { size + GB } else { size };
+            declare(state, namespace, size);
+        }
+        Act::WipeStatus(namespace) => edit(state, namespace, |value| value["status"] = json!({})),
+        Act::Request(namespace) => {
+            edit(state, namespace, |value| {
+                value["metadata"]["annotations"]["crs.qcloud.com/requestedAt"] = json!(now.to_string())
+            });
+        }
+        Act::Observe(namespace, observe) => {
+            let mode = if observe { "Observe" } else { "Enforce" };
+            edit(state, namespace, |value| value["spec"]["mode"] = json!(mode));
+        }
+        Act::ReplaceSecret(namespace, key) => put_secret(state, namespace, key),
+        Act::ResizeByHand(smaller) => {
+            let size = state.vendor.instances["crs-1"].size;
+            let to = if smaller { size - GB } else { size + state.chance.pick(&[1, 3]) * GB };
+            let State { vendor, chance, .. } = state;
+            vendor.resize_by_hand("crs-1", to.max(GB), now, chance);
+        }
+        Act::Isolate => state.vendor.change_by_hand("crs-1", now, |instance| instance.isolated = true),
+        Act::Restore => state.vendor.change_by_hand("crs-1", now, |instance| instance.isolated = false),
+        Act::EmptyBalance => state.vendor.poor = true,
+        Act::TopUp => state.vendor.poor = false,
+        Act::Compact => state.store.compacted = state.store.version(),
+        Act::CutWatches => state.watches_cut_at = now,
+        Act::ApiAway(lasts) => state.api_away_until = now + lasts,
+        Act::CloudAway(lasts) => state.cloud_away_until = now + lasts,
+    }
+    state.struck(match act {
+        Act::Grow(_) | Act::GrowTooFar(_) => "people: spec up",
+        Act::Shrink(_) => "people: spec down",
+        Act::Delete(_) => "people: RedisInstance deleted",
+        Act::Remake(_) => "people: RedisInstance made again",
+        Act::WipeStatus(_) => "people: status wiped",
+        Act::Request(_) => "people: requestedAt",
+        Act::Observe(..) => "people: mode changed",
+        Act::ReplaceSecret(..) => "people: Secret replaced",
+        Act::ResizeByHand(_) => "people: resized in the console",
+        Act::Isolate | Act::Restore => "cloud: isolated and restored",
+        Act::EmptyBalance | Act::TopUp => "cloud: balance empty and topped up",
+        Act::Compact => "API server: compacted",
+        Act::CutWatches => "API server: all watches cut",
+        Act::ApiAway(_) => "API server: away",
+        Act::CloudAway(_) => "cloud: away",
+    });
+}
+
+/// What must be mended for all to settle.
+pub(super) fn mend(state: &mut State) {
+    state.vendor.poor = false;
+    state.api_away_until = 0;
+    state.cloud_away_until = 0;
+    state.watches_cut_at = state.now;
+    if state.vendor.instances["crs-1"].isolated {
+        act(state, Act::Restore);
+    }
+}
+
+pub(super) fn encoded(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+fn size_in(state: &State, namespace: &str) -> Option<i64> {
+    state.store.get(Kind::Instance, namespace, NAME)?.value["spec"]["memSize"].as_i64()
+}
+
+fn edit(state: &mut State, namespace: &str, edit: impl FnOnce(&mut Value)) {
+    let now = state.now;
+    state.store.edit(Kind::Instance, namespace, NAME, now, edit);
+}
+
+fn resize(state: &mut State, namespace: &str, size: impl FnOnce(i64) -> i64) {
+    let Some(object) = state.store.get(Kind::Instance, namespace, NAME) else { return };
+    let value = &object.value;
+    let before = value["spec"]["memSize"].as_i64().unwrap_or_default();
+    let size = size(before);
+    if size < before && !may_shrink(&value["status"], size) {
+        return;
+    }
+    let redis_id = value["spec"]["redisId"].as_str().unwrap_or_default().to_owned();
+    state.judge.declared(&redis_id, size);
+    edit(state, namespace, |value| value["spec"]["memSize"] = json!(size));
+}
+
+/// The two rules of the definition.
+fn may_shrink(status: &Value, size: i64) -> bool {
+    let has = status["memSize"].as_i64();
+    let upgrade = &status["upgrade"];
+    let to = upgrade["to"].as_i64().unwrap_or_default();
+    let on_its_way = matches!(upgrade["phase"].as_str(), Some("Written" | "Placed"));
+    has.is_none_or(|has| size >= has) && (!on_its_way || size >= to || has.is_some_and(|has| has >= to))
+}

@@ -1,0 +1,108 @@
+//! What a seed stands for: how the world is, which faults strike how often and until when, and what people do.
+
+use super::{
+    chance::Chance,
+    people::Act,
+    vendor::{Nature, Second},
+    world::Millis,
+};
+
+pub(super) struct Plan {
+    pub(super) nature: Nature,
+    /// From then on nothing strikes any more.
+    pub(super) calm_at: Millis,
+    // In so many of a hundred cases.
+    pub(super) api_reads: u64,
+    pub(super) api_writes: u64,
+    pub(super) watch_cuts: u64,
+    pub(super) cloud_reads: u64,
+    pub(super) orders: u64,
+    pub(super) slowness: u64,
+    /// Of a process in a turn.
+    pub(super) crashes: u64,
+    pub(super) freezes: u64,
+    pub(super) terminations: u64,
+    /// How late a watch may be.
+    pub(super) watch_late: Millis,
+    pub(super) processes: usize,
+    /// What people do, by its time.
+    pub(super) acts: Vec<(Millis, Act)>,
+    pub(super) namespaces: &'static [&'static str],
+    /// Which instance the second RedisInstance is about.
+    pub(super) second_id: &'static str,
+}
+
+impl Plan {
+    pub(super) fn draw(chance: &mut Chance) -> Self {
+        let staleness = chance.pick(&[0, 0, 5000, 20_000]);
+        let nature = Nature {
+            shrinks: chance.percent(50),
+            second: chance.pick(&[Second::Refused, Second::Failed, Second::Taken]),
+            window: 330_000,
+            staleness,
+            begins_within: chance.pick(&[0, 2000, 58_000 - staleness]),
+            takes_at_most: chance.pick(&[2000, 30_000, 120_000]),
+            failing_deals: chance.pick(&[0, 0, 0, 30]),
+        };
+        let calm_at = chance.pick(&[60_000, 150_000, 450_000, 900_000]);
+        let namespaces: &[&str] = if chance.percent(35) { &["a", "b"] } else { &["a"] };
+        let mut plan = Self {
+            nature,
+            calm_at,
+            api_reads: chance.pick(&[0, 0, 2, 8]),
+            api_writes: chance.pick(&[0, 0, 10, 30]),
+            watch_cuts: chance.pick(&[0, 30]),
+            cloud_reads: chance.pick(&[0, 0, 5, 20]),
+            orders: chance.pick(&[0, 40, 90]),
+            slowness: chance.pick(&[0, 0, 10]),
+            crashes: chance.pick(&[0, 10, 40]),
+            freezes: chance.pick(&[0, 20, 60]),
+            terminations: chance.pick(&[0, 0, 3]),
+            watch_late: chance.pick(&[0, 2000, 20_000]),
+            processes: chance.pick(&[1, 2]),
+            acts: Vec::new(),
+            namespaces,
+            second_id: chance.pick(&["crs-1", "crs-2"]),
+        };
+        plan.people(chance);
+        plan
+    }
+
+    fn people(&mut self, chance: &mut Chance) {
+        for _ in 0..chance.below(6) {
+            let when = chance.below(self.calm_at);
+            let namespace = chance.pick(self.namespaces);
+            let act = match chance.below(22) {
+                0..=4 => Act::Grow(namespace),
+                5 => Act::GrowTooFar(namespace),
+                6 | 7 => Act::Shrink(namespace),
+                8 => Act::Delete(namespace),
+                9 | 10 => Act::Remake(namespace),
+                11 => Act::WipeStatus(namespace),
+                12 => Act::Request(namespace),
+                13 => Act::Observe(namespace, chance.percent(50)),
+                14 => Act::ReplaceSecret(namespace, chance.pick(&[1, 2, 3])),
+                15 => Act::ResizeByHand(chance.percent(25)),
+                16 => Act::Isolate,
+                17 => Act::EmptyBalance,
+                18 => Act::Compact,
+                19 => Act::CutWatches,
+                20 => Act::ApiAway(chance.pick(&[3000, 20_000, 150_000])),
+                _ => Act::CloudAway(chance.pick(&[3000, 20_000, 150_000])),
+            };
+            self.acts.push((when, act));
+            let mends = when + chance.between(1000, 120_000);
+            match act {
+                Act::Delete(namespace) => self.acts.push((mends, Act::Remake(namespace))),
+                Act::ReplaceSecret(namespace, _) if chance.percent(50) => {
+                    self.acts.push((mends, Act::ReplaceSecret(namespace, 0)));
+                }
+                Act::Isolate => self.acts.push((mends, Act::Restore)),
+                Act::EmptyBalance => self.acts.push((mends, Act::TopUp)),
+                _ => {}
+            }
+        }
+        self.acts.retain(|(when, _)| *when < self.calm_at);
+        self.acts.sort_by_key(|(when, _)| *when);
+    }
+}

@@ -1,0 +1,131 @@
+//! Has everything settled (L1)? Each `RedisInstance` is Ready, or Stalled for a reason that is true, and the book agrees with the ledger.
+
+use serde_json::Value;
+
+use super::{
+    judge::{KEYS, uid},
+    people::NAME,
+    process::POLICY,
+    store::Kind,
+    vendor::{Instance, MOST},
+    world::{Millis, State},
+};
+
+/// What hasn't settled, if anything.
+pub(super) fn unsettled(state: &State) -> Option<String> {
+    let instances: Vec<&Value> = state.store.all(Kind::Instance).map(|(_, object)| &object.value).collect();
+    for value in &instances {
+        let (metadata, status) = (&value["metadata"], &value["status"]);
+        let name = format!("{}/{NAME}", metadata["namespace"].as_str().unwrap_or_default());
+        if status["observedGeneration"] != metadata["generation"] {
+            return Some(format!("{name}: nothing is told of generation {}", metadata["generation"]));
+        }
+        let told = |kind: &str| {
+            let conditions = status["conditions"].as_array();
+            let is_true = |condition: &&Value| condition["type"] == kind && condition["status"] == "True";
+            conditions.and_then(|conditions| conditions.iter().find(is_true))
+        };
+        if let Some(ready) = told("Ready") {
+            if !is_ready(state, value) {
+                return Some(format!("{name} is told Ready, and is not: {}", ready["message"]));
+            }
+        } else if let Some(stalled) = told("Stalled") {
+            if !is_stalled(state, value, stalled["reason"].as_str().unwrap_or_default()) {
+                return Some(format!(
+                    "{name} is Stalled for a reason that isn't true: {} {}",
+                    stalled["reason"], stalled["message"]
+                ));
+            }
+        } else {
+            return Some(format!("{name} is {}", told("Reconciling").unwrap_or(status)));
+        }
+    }
+    let seen =
+        |redis_id: &Value| instances.iter().any(|value| value["spec"]["redisId"] == *redis_id && opens(state, value));
+    for (_, entry) in state.store.all(Kind::Upgrade) {
+        let (name, phase) =
+            (&entry.value["metadata"]["name"], entry.value["status"]["phase"].as_str().unwrap_or_default());
+        let redis_id = &entry.value["spec"]["redisId"];
+        if matches!(phase, "Written" | "Placed") && seen(redis_id) {
+            return Some(format!("{name} is {phase}"));
+        }
+        let by_hand = of(state, redis_id).is_some_and(|instance| !instance.by_hand.is_empty());
+        let order = state.vendor.ledger.iter().find(|order| order.request.entry == uid(&entry.value));
+        let paid = order.is_some_and(|order| !order.has_failed(state.now));
+        let untrue = match phase {
+            "Refused" => order.is_some(),
+            "Abandoned" | "Failed" => paid && !by_hand,
+            _ => false,
+        };
+        if untrue {
+            return Some(format!("{name} is {phase}, and the cloud's ledger says otherwise"));
+        }
+    }
+    None
+}
+
+/// So long after the faults all has settled: W + 2 L, the upgrade, and the longest of the waits that were begun before.
+pub(super) fn bound(state: &State) -> Millis {
+    let (lifetime, lag) = (POLICY.lifetime.as_millis() as Millis, POLICY.lag.as_millis() as Millis);
+    let tried = |value: &Value| matches!(value["status"]["phase"].as_str(), Some("Refused" | "Failed" | "Abandoned"));
+    let tries = state.store.all(Kind::Upgrade).filter(|(_, entry)| tried(&entry.value)).count();
+    // The policy's backoff, a probe of the balance, a reconcile's backoff, rounds of the list.
+    let waits = (lag << tries.min(6)).min(3_600_000) + 900_000 + 300_000 + 180_000;
+    2 * (lifetime + 2 * lag) + state.vendor.nature.takes_at_most + waits
+}
+
+fn of<'a>(state: &'a State, redis_id: &Value) -> Option<&'a Instance> {
+    state.vendor.instances.get(redis_id.as_str()?)
+}
+
+fn opens(state: &State, value: &Value) -> bool {
+    let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default();
+    let Some(secret) = state.store.get(Kind::Secret, namespace, "qcloud") else { return false };
+    // By the secretId, which is as good as the key here.
+    let id = secret.value["data"]["secretId"].as_str().unwrap_or_default();
+    KEYS.iter().any(|key| state.vendor.keys.contains(*key) && super::people::encoded(&key[..6]) == id)
+}
+
+fn is_ready(state: &State, value: &Value) -> bool {
+    let desired = value["spec"]["memSize"].as_i64().unwrap_or(i64::MAX);
+    let there = of(state, &value["spec"]["redisId"]).is_some_and(|instance| instance.size >= desired);
+    there || value["spec"]["mode"] == "Observe"
+}
+
+fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
+    let spec = &value["spec"];
+    let (redis_id, desired) = (&spec["redisId"], spec["memSize"].as_i64().unwrap_or_default());
+    let Some(instance) = of(state, redis_id) else { return false };
+    let entries = || {
+        state
+            .store
+            .all(Kind::Upgrade)
+            .map(|(_, entry)| &entry.value)
+            .filter(|entry| entry["spec"]["redisId"] == *redis_id)
+    };
+    let newest = || entries().max_by_key(|entry| entry["metadata"]["name"].as_str().and_then(number));
+    let in_phase = |phase: &str| entries().filter(|entry| entry["status"]["phase"] == phase).count();
+    match reason {
+        "DuplicateRedisId" => {
+            state.store.all(Kind::Instance).filter(|(_, other)| other.value["spec"]["redisId"] == *redis_id).count() > 1
+        }
+        "ReduceCapacityNotAllowed" => instance.size > desired,
+        "MemSizeNotInRange" => desired > MOST,
+        "CredentialsMissing" => !opens(state, value),
+        "SizeRegressed" | "SizeNotSeen" => instance.size < desired && !instance.by_hand.is_empty(),
+        "OutcomeUnknown" => in_phase("Abandoned") >= 3,
+        "UpgradeFailed" => in_phase("Failed") >= 3,
+        "AuthFailure" if !opens(state, value) => true,
+        // What the cloud said of the newest order, which waits for a person.
+        _ => newest().is_some_and(|entry| {
+            let error = &entry["status"]["error"];
+            let waits = error["codeDesc"] == reason
+                || reason == "AuthFailure" && error["code"].as_i64().is_some_and(|code| (4100..=4300).contains(&code));
+            entry["status"]["phase"] == "Refused" && waits
+        }),
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    name.rsplit_once('-')?.1.parse().ok()
+}
