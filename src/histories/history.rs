@@ -21,8 +21,9 @@ const CALM_TURN: Millis = 3000;
 const LONG_TURN: Millis = 10_000;
 /// What befell the instance just before is seen by then: a Secret is kept for half a minute, a list is read each minute.
 const SEEN: Millis = 130_000;
-/// Nothing is written to the API server for so long, once all has settled (B9): two resyncs and more.
-const STILL: Millis = 150_000;
+const A_RESYNC: Millis = 75_000;
+/// Nothing is written to the API server for so long, once all has settled (B9): two resyncs.
+const STILL: Millis = 130_000;
 
 /// What is broken on purpose, to see whether the judge finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -250,8 +251,9 @@ impl History {
                 Some(_) => self.round(),
             }
         }
-        // What is under way, an Event or the second process's word, ends.
-        for _ in 0..3 {
+        // What is under way ends; and who reads the same instance with another key sees what came of it at his own next list.
+        let from = self.world.now().now;
+        while self.world.now().now < from + A_RESYNC {
             self.round();
         }
         let settled = self.world.now().now;
