@@ -156,7 +156,13 @@ impl Model {
 
     fn is_settled(&self, state: &State, told: Option<Told>) -> bool {
         let all_settled = state.book.iter().all(|entry| entry.status.phase.is_settled());
-        all_settled && told.is_some_and(|told| matches!(told.health, Health::Ready | Health::Stalled))
+        // Where money is missing, it goes on by itself once that has come.
+        let is_end = |told: Told| match told.health {
+            Health::Ready => true,
+            Health::Stalled => told.reason != "AccountBalanceNotEnough",
+            _ => false,
+        };
+        all_settled && told.is_some_and(is_end)
     }
 
     /// Is what people are told at the end true?

@@ -89,7 +89,7 @@ impl Model {
     }
 
     fn start(&self) -> State {
-        let mut state = State { left: self.bounds.budget, ..State::default() };
+        let mut state = State { left: self.bounds.budget, enlarged: state::NEVER, ..State::default() };
         state.cloud.size = 1;
         state.cloud.shown = [state.cloud.truth().bit(); state::LOOKS];
         state.hands = (0..self.bounds.processes).map(|_| state::Hand::Empty).collect();

@@ -279,6 +279,8 @@ pub(super) struct State {
     pub declared: [Declared; 2],
     pub hands: List<Hand, 3>,
     pub left: Budget,
+    /// Since a person made the instance larger.
+    pub enlarged: Age,
     /// The instance has got smaller, by nobody we know.
     pub dropped: bool,
     /// What was ordered up to this entry doesn't count: a person said to go on.

@@ -137,6 +137,7 @@ impl Model {
                 }
             }
         }
+        next.enlarged = older(next.enlarged, dead);
         next.cloud.shown.rotate_right(1);
         next.cloud.shown[0] = next.cloud.truth().bit();
         for kept in &mut next.cloud.shown[usize::from(self.bounds.lag).min(LOOKS - 1) + 1..] {
@@ -257,10 +258,11 @@ impl Model {
                 });
             }
         }
-        if state.left.console > 0 && !state.cloud.is_busy() && self.may_enlarge(state) {
+        if state.left.console > 0 && !state.cloud.is_busy() {
             for size in state.cloud.size + 1..=self.bounds.sizes {
                 deed(Deed::Enlarges { size }, &|next| {
                     next.left.console -= 1;
+                    next.enlarged = 0;
                     next.cloud.size = size;
                     next.cloud.show();
                 });
@@ -276,11 +278,6 @@ impl Model {
                 });
             }
         }
-    }
-
-    /// With API 3.0 nothing is promised when a person resizes within lifetime and lag of an order of ours (architecture, §2).
-    fn may_enlarge(&self, state: &State) -> bool {
-        !self.bounds.shrinks || self.is_still(state)
     }
 
     /// No order is on its way, or about to be, and all that there was is settled for longer than the lag. So nobody's act can be taken for

@@ -1,4 +1,7 @@
-//! The worlds that are searched: each with one kind of trouble beyond the crashes, freezes, losses and delays that all of them have without end.
+//! The worlds that are searched: each has one kind of trouble beyond the crashes, freezes, losses and delays that all of them have without end.
+//! `make verify` searches larger ones.
+
+use rstest::rstest;
 
 use super::{Bounds, Model, state::Budget};
 
@@ -19,52 +22,55 @@ pub(super) const GROWTH: Bounds = Bounds {
     only: None,
 };
 
-#[test]
-fn scout() {
-    let which = std::env::var("SCOUT").unwrap_or_default();
-    let all: Vec<(&str, Bounds)> = vec![
-        ("growth", GROWTH),
-        ("growth3", Bounds { entries: 3, ..GROWTH }),
-        ("edits", Bounds { declared: [&[2, 3], &[]], ..GROWTH }),
-        ("edits3", Bounds { declared: [&[2, 3, 1, 3], &[]], ..GROWTH }),
-        ("edits3one", Bounds { declared: [&[2, 3, 1, 3], &[]], processes: 1, entries: 4, ..GROWTH }),
-        ("remakes2", Bounds { budget: Budget { remakes: 2, ..NOTHING }, ..GROWTH }),
-        ("two", Bounds { declared: [&[2], &[3]], ..GROWTH }),
-        ("fail", Bounds { budget: Budget { failures: 1, ..NOTHING }, ..GROWTH }),
-        ("refuse", Bounds { budget: Budget { refusals: 1, ..NOTHING }, ..GROWTH }),
-        ("console", Bounds { budget: Budget { console: 1, ..NOTHING }, ..GROWTH }),
-        ("drop", Bounds { budget: Budget { drops: 1, ..NOTHING }, ..GROWTH }),
-        ("proceed", Bounds { budget: Budget { drops: 1, proceeds: 1, ..NOTHING }, ..GROWTH }),
-        ("one5", Bounds { processes: 1, entries: 5, ..GROWTH }),
-        ("one4fails", Bounds { processes: 1, entries: 4, budget: Budget { failures: 4, ..NOTHING }, ..GROWTH }),
-        (
-            "one4all",
-            Bounds {
-                processes: 1,
-                entries: 4,
-                declared: [&[2, 3], &[]],
-                budget: Budget { remakes: 0, failures: 1, refusals: 1, console: 1, drops: 1, requests: 1, proceeds: 1 },
-                ..GROWTH
-            },
-        ),
-    ];
-    for (name, bounds) in all {
-        if which.is_empty() || which.split(',').any(|w| w == name) {
-            report(name, &bounds);
-        }
-    }
+/// Up, higher, down and up again.
+const EDITS: Bounds = Bounds { declared: [&[2, 3, 1, 3], &[]], ..GROWTH };
+/// Two `RedisInstance`s of one instance.
+const RIVALS: Bounds = Bounds { declared: [&[2], &[3]], ..GROWTH };
+/// A `RedisInstance` that is deleted and made again.
+const REMAKES: Bounds = Bounds { budget: Budget { remakes: 2, ..NOTHING }, ..GROWTH };
+/// Deals that fail.
+const FAILURES: Bounds = Bounds { budget: Budget { failures: 1, ..NOTHING }, ..GROWTH };
+/// Orders refused for want of money or stock, and somebody who asks again.
+const REFUSALS: Bounds = Bounds { budget: Budget { refusals: 1, requests: 1, ..NOTHING }, ..GROWTH };
+/// A person makes the instance larger in the console.
+const CONSOLE: Bounds = Bounds { budget: Budget { console: 1, ..NOTHING }, ..GROWTH };
+/// What was bought is gone again, and a person says to go on.
+const REGRESSION: Bounds = Bounds { budget: Budget { drops: 1, proceeds: 1, ..NOTHING }, ..GROWTH };
+
+const fn alone(entries: usize, bounds: Bounds) -> Bounds {
+    Bounds { processes: 1, entries, ..bounds }
 }
 
-fn report(name: &str, bounds: &Bounds) {
+const fn v3(bounds: Bounds) -> Bounds {
+    Bounds { shrinks: true, ..bounds }
+}
+
+#[rstest]
+#[case::growth(Bounds { entries: 3, ..GROWTH }, Bounds { entries: 4, ..GROWTH })]
+#[case::growth_v3(v3(GROWTH), Bounds { entries: 3, ..v3(GROWTH) })]
+#[case::edits(alone(3, EDITS), EDITS)]
+#[case::edits_v3(alone(2, v3(EDITS)), v3(EDITS))]
+#[case::rivals(alone(3, RIVALS), RIVALS)]
+#[case::remakes(alone(3, REMAKES), REMAKES)]
+#[case::failures(FAILURES, Bounds { entries: 3, ..FAILURES })]
+#[case::refusals(alone(3, REFUSALS), REFUSALS)]
+#[case::console(alone(3, CONSOLE), CONSOLE)]
+#[case::console_v3(v3(CONSOLE), Bounds { entries: 3, ..v3(CONSOLE) })]
+#[case::regression(alone(3, REGRESSION), REGRESSION)]
+#[case::patience(alone(5, GROWTH), alone(5, Bounds { budget: Budget { failures: 4, ..NOTHING }, ..GROWTH }))]
+fn no_growth_is_paid_twice_and_each_settles_whatever_comes_in_between(#[case] bounds: Bounds, #[case] larger: Bounds) {
+    let bounds = if std::env::var_os("VERIFY").is_some() { larger } else { bounds };
     let began = std::time::Instant::now();
-    let searched = Model::new(*bounds).search();
+    let found = Model::new(bounds).search();
     println!(
-        "{name}: {} states, {} transitions, depth {}, settles within {} ticks, {:.1} s{}",
-        searched.states,
-        searched.transitions,
-        searched.depth,
-        searched.ticks,
-        began.elapsed().as_secs_f64(),
-        searched.violation.as_ref().map(|(violation, trace)| format!(": {violation:?}\n{trace}")).unwrap_or_default()
+        "{bounds:?}: {} states, {} transitions, depth {}, settles within {} ticks, {:.1} s",
+        found.states,
+        found.transitions,
+        found.depth,
+        found.ticks,
+        began.elapsed().as_secs_f64()
     );
+    if let Some((violation, trace)) = found.violation {
+        panic!("{violation:?}\n{trace}");
+    }
 }
