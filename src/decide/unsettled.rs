@@ -16,6 +16,9 @@ use crate::{
 /// An order whose answer is this late is worth a word.
 const ANSWER_DUE: SignedDuration = SignedDuration::from_secs(30);
 
+/// An order is signed at the Date of a look before it. One that is so far ahead of a later look's was not.
+const YET_TO_COME: SignedDuration = SignedDuration::from_mins(1);
+
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
     match entry.phase() {
         Phase::Placed => placed(policy, situation, entry, look),
@@ -56,6 +59,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             Decision::rest(Verdict { message, ..verdict }).again_after(dead_after)
         }
         _ if dead => not_running(situation, entry, look),
+        _ if signed_at.duration_since(look.at) > YET_TO_COME => signed_in_the_future(entry, dead_after),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
             let told = ordering(situation, format!("Ordering {to} MB ({name})."));
             Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE).min(dead_after))
@@ -93,6 +97,17 @@ fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
         codes::unpaid_deal(error.as_ref())
     );
     Verdict { error, ..Verdict::reconciling("OutcomeUnknown", message) }
+}
+
+/// By the cloud's clock as it is now. It ends by itself, but maybe in years.
+fn signed_in_the_future(entry: &RedisUpgrade, dead_after: Timestamp) -> Decision {
+    let (name, told) = (entry.name_any(), unknown(entry, dead_after));
+    let message = format!(
+        "{} It was signed in the future: the cloud's clock is wrong now, or was then, or somebody wrote that into the book. When that is too long to wait, make sure in the console, or with the cloud's support, that nothing came of it and nothing will, and then delete {name} (kubectl delete redisupgrade).",
+        told.message
+    );
+    Decision::rest(Verdict { health: Health::Stalled, reason: "ClockSkew".into(), message, ..told })
+        .again_after(dead_after)
 }
 
 /// The cloud took the order.
@@ -151,8 +166,9 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
         // It runs at its old size: within the lag that is ordinary, later its deal tells more. The longer it takes, the more seldom is asked, but every few
         // minutes.
         (None, None) => {
-            let ask_after = later(signed_at, policy.lag);
-            if look.at <= ask_after {
+            let (ask_after, age) = (later(signed_at, policy.lag), look.at.duration_since(signed_at).abs());
+            // One that was signed long after this look is asked for as if it were that old: it may have failed long ago.
+            if look.at <= ask_after && age <= policy.lag {
                 Decision::rest(upgrading).active().again_after(ask_after)
             } else if deal.is_none() && !deal_id.is_empty() {
                 let order = Accepted { deal_id, deal_name: outcome.deal_name.clone() };
@@ -161,7 +177,6 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
                     if situation.is_told("Reconciling", "Upgrading") { Health::AsBefore } else { upgrading.health };
                 Decision::step(Step::AskDeal { entry: name, order }, Verdict { health, ..upgrading })
             } else {
-                let age = look.at.duration_since(signed_at);
                 let message = format!("The upgrade to {to} MB {}{next}", pending(&named, deal));
                 let told = Verdict::reconciling("Upgrading", message);
                 Decision::rest(told).active().again_after(later(situation.now, age / 8))
