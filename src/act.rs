@@ -308,7 +308,23 @@ impl Actor {
             return;
         }
         let (namespace, name) = (instance.namespace(), instance.name_any());
-        tracing::info!(namespace, name, entry = entry.name_any(), phase = ?entry.phase(), "the book has it");
+        let (entry_name, spec, outcome) = (entry.name_any(), &entry.spec, entry.outcome());
+        tracing::info!(
+            namespace,
+            name,
+            // Of the one that asked for it: it may be gone.
+            uid = spec.instance_ref.uid,
+            generation = spec.instance_ref.generation,
+            entry = entry_name,
+            phase = %outcome.phase,
+            from = spec.from,
+            to = spec.to,
+            signed_at = %spec.signed_at.0,
+            deal_id = outcome.deal_id,
+            evidence = outcome.evidence,
+            replica = self.reporter.instance,
+            "the book has it"
+        );
         self.metrics.upgrade(match entry.phase() {
             Phase::Written => "written",
             Phase::Placed => "placed",
@@ -349,6 +365,7 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
         uid: instance.uid().unwrap_or_default(),
         generation: instance.metadata.generation.unwrap_or_default(),
         requested_at: instance.requested_at().map(str::to_owned),
+        proceed_after: instance.annotations().get(PROCEED_AFTER).map(|name| name.chars().take(256).collect()),
         secret_version: Some(secret_version.to_owned()),
     }
 }

@@ -34,7 +34,7 @@ const EVENTS_WAITING: usize = 10_000;
 pub struct Reporter {
     client: Client,
     /// Who reports: the pod.
-    instance: String,
+    pub instance: String,
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,
     at_once: Arc<Semaphore>,

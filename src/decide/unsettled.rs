@@ -33,20 +33,8 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
     let dead = look.at > dead_after;
     match look.running_size() {
         Some(size) if dead => {
-            let seen = look.describe();
-            let (phase, evidence) = if size >= to {
-                (Phase::Fulfilled, format!("No acceptance was recorded, but {seen}: the {to} MB ordered are there."))
-            } else {
-                (
-                    Phase::Abandoned,
-                    format!(
-                        "{seen}: below the {to} MB ordered. An order signed at {signed_at} is taken until {}, and shows within {:#}: it did not come.{}",
-                        later(signed_at, policy.lifetime),
-                        policy.lag,
-                        codes::unpaid_deal(entry.outcome().error.as_ref())
-                    ),
-                )
-            };
+            let evidence = settled_by(policy, entry, size, &look.describe());
+            let phase = if size >= to { Phase::Fulfilled } else { Phase::Abandoned };
             let told = unknown(entry, dead_after);
             Decision::step(
                 Step::Settle { entry: name, phase, at: look.at, evidence, error: entry.outcome().error },
@@ -65,6 +53,25 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE).min(dead_after))
         }
         _ => Decision::rest(unknown(entry, dead_after)).active().again_after(dead_after),
+    }
+}
+
+/// Why a look settles it: what was known, what is seen, by which rule, and what remains open.
+fn settled_by(policy: &Policy, entry: &RedisUpgrade, size: i64, seen: &str) -> String {
+    let (to, signed_at, error) = (entry.spec.to, entry.spec.signed_at.0, entry.outcome().error);
+    let answer = if error.is_none() { "No answer to the order was recorded. " } else { "" };
+    let rule = format!(
+        "An order signed at {signed_at} is taken until {}, and shows within {:#}",
+        later(signed_at, policy.lifetime),
+        policy.lag
+    );
+    if size >= to {
+        format!(
+            "{answer}{seen}: the {to} MB ordered are there, by this order or by somebody in the console (the cloud's bill tells). {rule}: nothing more comes of it."
+        )
+    } else {
+        let unpaid = codes::unpaid_deal(error.as_ref());
+        format!("{answer}{seen}: below the {to} MB ordered. {rule}: it did not come.{unpaid}")
     }
 }
 
