@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
 use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -63,8 +62,8 @@ pub enum Trouble {
     #[error("the operator is stopping: nothing new is ordered")]
     Stopping,
     /// What was to be done rests on the time of a look that can't be trusted.
-    #[error("the cloud's clock has jumped by {by:#}: it must run evenly for another {left:.0?}")]
-    ClockJumped { by: SignedDuration, left: Duration },
+    #[error("the cloud's clock has jumped by {:#}: it must run evenly for another {left:.0?}", jump.by)]
+    ClockJumped { jump: Jump, left: Duration },
     #[error("the RedisInstance could not be read once more before its order: {0}")]
     Unconfirmed(String),
 }
@@ -147,7 +146,7 @@ impl Actor {
     fn check_clock(&self) -> Result<(), Trouble> {
         match self.calls.clock_jump(self.policy.open().unsigned_abs()) {
             None => Ok(()),
-            Some((Jump { by, .. }, left)) => Err(Trouble::ClockJumped { by, left }),
+            Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
         }
     }
 

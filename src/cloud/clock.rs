@@ -1,12 +1,16 @@
 //! The cloud's time, as its answers tell it.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// What one answer's `Date` may be away from what the one before it promised: the clocks of the cloud's front ends are set right to 30 s
-/// (`--request-lifetime` counts on that), either way.
-const EVEN: SignedDuration = SignedDuration::from_secs(60);
+/// (`--request-lifetime` counts on that), either way; and a Date has whole seconds, and takes its time to come.
+const EVEN: SignedDuration = SignedDuration::from_secs(70);
+/// Jumps that are no further apart are counted together.
+const SERIES: Duration = Duration::from_secs(600);
 
 /// The cloud's clock did not go on from where it was: it was set, or the answers come from clocks that are apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct Jump {
     /// How far, in whole seconds; negative: back.
     pub by: SignedDuration,
     pub when: Instant,
+    /// The how-manieth, one soon after the other: a single wrong Date makes two.
+    pub times: u32,
 }
 
 /// Follows the `Date` of the latest answer by the monotonic clock, so that the local clock counts for the very first
@@ -39,7 +45,9 @@ impl Learnt {
 
     fn jump_to(&self, date: Timestamp) -> Option<Jump> {
         let by = date.duration_since(self.now());
-        (by.abs() > EVEN).then(|| Jump { by: SignedDuration::from_secs(by.as_secs()), when: Instant::now() })
+        let soon = self.jump.filter(|before| before.when.elapsed() <= SERIES);
+        let times = soon.map_or(0, |before| before.times).saturating_add(1);
+        (by.abs() > EVEN).then(|| Jump { by: SignedDuration::from_secs(by.as_secs()), when: Instant::now(), times })
     }
 }
 
@@ -82,7 +90,6 @@ impl CloudClock {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
@@ -128,12 +135,15 @@ mod tests {
         assert!(!clock.is_even(ahead) && clock.is_even(at(true_second())));
         clock.learn(ahead);
         let jump = clock.jump().unwrap();
-        assert_eq!(jump.by.as_secs(), 3 * 3600 + 30);
+        assert_eq!((jump.by.as_secs(), jump.times), (3 * 3600 + 30, 1));
         tokio::time::advance(Duration::from_secs(100)).await;
         clock.learn(ahead + SignedDuration::from_secs(100));
         assert_eq!(clock.jump(), Some(jump), "evenly from there on");
         clock.learn(at(true_second()));
-        assert_eq!(clock.jump().map(|jump| jump.by.as_secs()), Some(-3 * 3600));
+        assert_eq!(clock.jump().map(|jump| (jump.by.as_secs(), jump.times)), Some((-3 * 3600, 2)), "there and back");
+        tokio::time::advance(SERIES * 2).await;
+        clock.learn(ahead);
+        assert_eq!(clock.jump().map(|jump| jump.times), Some(1), "that was long ago");
         for edge in [Timestamp::MIN, Timestamp::MAX, Timestamp::MAX] {
             clock.learn(edge);
             assert!(clock.now() >= edge);

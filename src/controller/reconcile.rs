@@ -45,6 +45,9 @@ const CLOCK_WORTH_A_WORD: u64 = 30;
 /// news.
 const CLOCK_NEWS: u64 = 90;
 
+/// The cloud's clock may jump so often, there and back for a single wrong Date, before somebody is called.
+const PATIENCE: u32 = 2;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
@@ -239,12 +242,11 @@ impl Operator {
 
     /// What was to be done could not be done: people must see why.
     async fn tell_of_trouble(&self, view: &View<'_>, done: &Done, error: &act::Trouble) {
-        let again = self.failures(&view.object) > 0;
         let said = sentence(&error.to_string());
         let (reason, message) = match error {
             // Passing: there is news, or a limit.
             act::Trouble::Wait(_) | act::Trouble::Changed | act::Trouble::Stopping => return,
-            act::Trouble::Book(error) if error.is_news() && !again => return,
+            act::Trouble::Book(error) if error.is_news() && self.failures(&view.object) == 0 => return,
             act::Trouble::Book(book::Error::TooSlow) => (
                 "CloudUnavailable",
                 format!("Nothing is ordered while the cloud or the API server is too slow: {said}"),
@@ -263,8 +265,10 @@ impl Operator {
         if done.decision.step.is_none() {
             return;
         }
-        // Once is waited out.
-        let health = if reason == "ClockSkew" && again { Health::Stalled } else { Health::Reconciling };
+        let health = match error {
+            act::Trouble::ClockJumped { jump, .. } if jump.times > PATIENCE => Health::Stalled,
+            _ => Health::Reconciling,
+        };
         let verdict = Verdict { health, reason: reason.into(), message, error: None };
         match self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await {
             Ok(()) => self.count(&view.object, &verdict),

@@ -6,9 +6,11 @@
 
 mod away;
 mod book;
+mod clocks;
 mod console;
 mod credentials;
 mod edits;
+mod evidence;
 mod faults;
 mod gitops;
 mod growth;
