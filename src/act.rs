@@ -11,7 +11,7 @@ use crate::{
     balance::Leave,
     book::{self, Book, Ledger, Outcome, SendPermit},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
+    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Jump, Meaning},
     decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
     failpoint::{Point, pass},
     report::Reporter,
@@ -62,6 +62,9 @@ pub enum Trouble {
     Changed,
     #[error("the operator is stopping: nothing new is ordered")]
     Stopping,
+    /// What was to be done rests on the time of a look that can't be trusted.
+    #[error("the cloud's clock has jumped by {:#}: it must run evenly for another {left:.0?}", jump.by)]
+    ClockJumped { jump: Jump, left: Duration },
     #[error("the RedisInstance could not be read once more before its order: {0}")]
     Unconfirmed(String),
 }
@@ -115,6 +118,9 @@ impl Actor {
                 },
             );
             steps += 1;
+            if decision.step.as_ref().is_some_and(|step| rests_on_time(step, &entries)) {
+                self.check_clock()?;
+            }
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
                 None => break decision,
@@ -140,6 +146,16 @@ impl Actor {
             self.book.prune(&entries, *at);
         }
         Ok(Done { entries, seen, decision })
+    }
+
+    /// A look is late enough by its Date alone. Where one Date is not what the one before it promised, one of the two is wrong, and an order
+    /// may be taken for dead that comes yet, or be signed at a time that never ends. Whatever was signed before is dead when the clock has
+    /// run evenly for lifetime and lag since, by our own monotonic one.
+    fn check_clock(&self) -> Result<(), Trouble> {
+        match self.calls.clock_jump(self.policy.open().unsigned_abs()) {
+            None => Ok(()),
+            Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
+        }
     }
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {
@@ -306,7 +322,23 @@ impl Actor {
             return;
         }
         let (namespace, name) = (instance.namespace(), instance.name_any());
-        tracing::info!(namespace, name, entry = entry.name_any(), phase = ?entry.phase(), "the book has it");
+        let (entry_name, spec, outcome) = (entry.name_any(), &entry.spec, entry.outcome());
+        tracing::info!(
+            namespace,
+            name,
+            // Of the one that asked for it: it may be gone.
+            uid = spec.instance_ref.uid,
+            generation = spec.instance_ref.generation,
+            entry = entry_name,
+            phase = %outcome.phase,
+            from = spec.from,
+            to = spec.to,
+            signed_at = %spec.signed_at.0,
+            deal_id = outcome.deal_id,
+            evidence = outcome.evidence,
+            replica = self.reporter.instance,
+            "the book has it"
+        );
         self.metrics.upgrade(match entry.phase() {
             Phase::Written => "written",
             Phase::Placed => "placed",
@@ -316,6 +348,17 @@ impl Actor {
             Phase::Abandoned => "abandoned",
         });
         self.reporter.upgrade_event(instance, entry);
+    }
+}
+
+/// What a look shows of an accepted order is so whatever its time is; all else that is written down stands or falls with that.
+fn rests_on_time(step: &Step, entries: &[RedisUpgrade]) -> bool {
+    match step {
+        Step::AskDeal { .. } => false,
+        Step::Settle { entry: name, .. } => {
+            !entries.iter().any(|entry| entry.name_any() == *name && entry.phase() == Phase::Placed)
+        }
+        Step::Order { .. } | Step::MarkDelivered { .. } => true,
     }
 }
 
@@ -336,6 +379,7 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
         uid: instance.uid().unwrap_or_default(),
         generation: instance.metadata.generation.unwrap_or_default(),
         requested_at: instance.requested_at().map(str::to_owned),
+        proceed_after: instance.annotations().get(PROCEED_AFTER).map(|name| name.chars().take(256).collect()),
         secret_version: Some(secret_version.to_owned()),
     }
 }
@@ -344,6 +388,20 @@ fn instance_ref(instance: &RedisInstance, secret_version: &str) -> InstanceRef {
 mod tests {
     use super::*;
     use crate::api::testing;
+
+    #[test]
+    fn only_what_is_seen_of_an_accepted_order_does_not_rest_on_the_time_of_the_look() {
+        let entries = [testing::written(), testing::placed()].map(|status| testing::entry(1, 1024, 2048, 0, status));
+        let at = testing::at(9).0;
+        let settle =
+            Step::Settle { entry: "crs-1-1".into(), phase: Phase::Fulfilled, at, evidence: String::new(), error: None };
+        let order = Accepted { deal_id: "4711".into(), deal_name: None };
+        assert!(rests_on_time(&Step::Order { from: 1024, to: 2048 }, &[]));
+        assert!(rests_on_time(&Step::MarkDelivered { entry: "crs-1-1".into(), at }, &entries[1..]));
+        assert!(rests_on_time(&settle, &entries[..1]));
+        assert!(!rests_on_time(&settle, &entries[1..]));
+        assert!(!rests_on_time(&Step::AskDeal { entry: "crs-1-1".into(), order }, &entries[1..]));
+    }
 
     #[test]
     fn only_what_is_declared_now_is_ordered() {

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout};
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, Page, SizesSold, codes,
-        limits::Limits,
+        Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, Jump, Page, SizesSold,
+        codes, limits::Limits,
     },
     telemetry::Metrics,
 };
@@ -51,6 +51,12 @@ impl Calls {
     /// How far the cloud's clock is ahead of this machine's.
     pub fn clock_offset(&self) -> Option<SignedDuration> {
         self.cloud.clock_offset()
+    }
+
+    /// The latest jump of the cloud's clock, if that was less than `even` ago, and how much of it is left.
+    pub fn clock_jump(&self, even: Duration) -> Option<(Jump, Duration)> {
+        let jump = self.cloud.clock_jump()?;
+        even.checked_sub(jump.when.elapsed()).map(|left| (jump, left))
     }
 
     /// The cloud's time, as far as known.

@@ -35,7 +35,7 @@ const EVENTS_WAITING: usize = 10_000;
 pub struct Reporter {
     client: Client,
     /// Who reports: the pod.
-    instance: String,
+    pub instance: String,
     local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,

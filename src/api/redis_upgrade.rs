@@ -98,6 +98,10 @@ pub struct InstanceRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub requested_at: Option<String>,
+    /// The annotation crs.qcloud.com/proceed-after, if it had one: a person's word that what was bought before may be bought again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub proceed_after: Option<String>,
     /// resourceVersion of the Secret that signed it: another one lets an order be tried again that was refused for its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -160,7 +164,7 @@ pub struct RedisUpgradeStatus {
     /// When it was settled, by the cloud's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Time>,
-    /// One sentence: what this phase rests on.
+    /// What this phase rests on: a sentence for each thing that was learnt of the order, in turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub evidence: Option<String>,

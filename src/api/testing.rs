@@ -39,6 +39,7 @@ pub fn entry(number: u64, from: i64, to: i64, signed_at: i64, status: RedisUpgra
             uid: "uid".into(),
             generation: 1,
             requested_at: None,
+            proceed_after: None,
             secret_version: Some("1".into()),
         },
     };

@@ -8,6 +8,9 @@ use crate::{
     cloud::{Accepted, codes},
 };
 
+/// Of `evidence`, in characters, by its schema.
+const LONGEST: usize = 1024;
+
 /// What is learnt of an order.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -28,37 +31,37 @@ pub enum Outcome {
 /// The status after `outcome`; `None` when it tells nothing new, or would go back.
 pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<RedisUpgradeStatus> {
     let phase = status.phase;
-    let with_deal = |accepted: &Accepted| RedisUpgradeStatus {
-        deal_id: Some(accepted.deal_id.clone()),
-        deal_name: accepted.deal_name.clone(),
-        ..status.clone()
-    };
     match outcome {
-        Outcome::Accepted { accepted, at } => match phase {
-            Phase::Written | Phase::Abandoned => {
-                let status = with_deal(accepted);
-                let deal = status.deal().unwrap_or_default();
-                Some(RedisUpgradeStatus {
-                    phase: Phase::Placed,
-                    error: None,
-                    settled_at: None,
-                    evidence: Some(format!("The cloud accepted the order at {at}: deal {deal}.")),
-                    ..status
-                })
+        Outcome::Accepted { accepted, at } => {
+            let is_open = matches!(phase, Phase::Written | Phase::Abandoned);
+            if !is_open && status.deal_id.is_some() {
+                return None;
             }
-            _ if status.deal_id.is_none() => Some(with_deal(accepted)),
-            _ => None,
-        },
+            let status = RedisUpgradeStatus {
+                deal_id: Some(accepted.deal_id.clone()),
+                deal_name: accepted.deal_name.clone(),
+                ..status.clone()
+            };
+            let (late, deal) = (if phase.is_settled() { "Learnt late: the" } else { "The" }, status.deal());
+            let sentence = format!("{late} cloud accepted the order at {at}: deal {}.", deal.unwrap_or_default());
+            let evidence = Some(and(&status, &sentence));
+            Some(match is_open {
+                true => RedisUpgradeStatus { phase: Phase::Placed, error: None, settled_at: None, evidence, ..status },
+                false => RedisUpgradeStatus { evidence, ..status },
+            })
+        }
         Outcome::Refused { error, at } => (phase == Phase::Written).then(|| {
-            let code = codes::told(error.cloud_code.as_deref(), &error.code_desc);
-            let evidence = format!("The cloud refused the order at {at}: {code}: {}", error.message);
-            settle(status, Phase::Refused, *at, evidence, Some(error.clone()))
+            let evidence = format!("The cloud refused the order at {at}: {}", told(error));
+            settle(status, Phase::Refused, *at, &evidence, Some(error.clone()))
         }),
         Outcome::NeverSent { error, at } => (phase == Phase::Written).then(|| {
-            settle(status, Phase::Abandoned, *at, format!("never sent: {}", error.message), Some(error.clone()))
+            let evidence = format!("never sent: {}", error.message);
+            settle(status, Phase::Abandoned, *at, &evidence, Some(error.clone()))
         }),
-        Outcome::Unknown { error } => (phase == Phase::Written && status.error.is_none())
-            .then(|| RedisUpgradeStatus { error: Some(error.clone()), ..status.clone() }),
+        Outcome::Unknown { error } => (phase == Phase::Written && status.error.is_none()).then(|| {
+            let sentence = format!("No plain answer to the order by {} ({}).", error.time.0, told(error));
+            RedisUpgradeStatus { error: Some(error.clone()), evidence: Some(and(status, &sentence)), ..status.clone() }
+        }),
         Outcome::Delivered { at } => (phase == Phase::Placed && status.delivered_at.is_none())
             .then(|| RedisUpgradeStatus { delivered_at: Some(Time(*at)), ..status.clone() }),
         Outcome::Settled { phase: settled, at, evidence, error } => {
@@ -67,7 +70,7 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
                 Phase::Placed => matches!(settled, Phase::Fulfilled | Phase::Failed),
                 _ => false,
             };
-            forward.then(|| settle(status, *settled, *at, evidence.clone(), error.clone()))
+            forward.then(|| settle(status, *settled, *at, evidence, error.clone()))
         }
     }
 }
@@ -76,16 +79,28 @@ fn settle(
     status: &RedisUpgradeStatus,
     phase: Phase,
     at: Timestamp,
-    evidence: String,
+    evidence: &str,
     error: Option<Failure>,
 ) -> RedisUpgradeStatus {
     RedisUpgradeStatus {
         phase,
         settled_at: Some(Time(at)),
-        evidence: Some(evidence.chars().take(1024).collect()),
+        evidence: Some(and(status, evidence)),
         error: error.or_else(|| status.error.clone()),
         ..status.clone()
     }
+}
+
+/// What was written before, and this sentence: one after the other they say how it came to this. Of what is too long together the newest
+/// stays.
+fn and(status: &RedisUpgradeStatus, sentence: &str) -> String {
+    let all = status.evidence.iter().map(String::as_str).chain([sentence]).collect::<Vec<_>>().join(" ");
+    let said = if all.chars().count() > LONGEST { sentence } else { &all };
+    said.chars().take(LONGEST).collect()
+}
+
+fn told(error: &Failure) -> String {
+    format!("{}: {}", codes::told(error.cloud_code.as_deref(), &error.code_desc), error.message)
 }
 
 #[cfg(test)]

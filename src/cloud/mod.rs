@@ -26,6 +26,7 @@ use crate::book::SendPermit;
 
 use digest::hex;
 
+pub use clock::Jump;
 pub use codes::{Meaning, meaning};
 pub use transport::EndpointError;
 
@@ -310,8 +311,13 @@ pub trait Cloud: Send + Sync + 'static {
     /// State of the deal of an accepted order; `None` when the cloud doesn't know it (11059).
     async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError>;
 
-    /// How far the cloud's clock was ahead of the local one at the latest answer, to about a second; `None` before the first.
+    /// How far the cloud's clock is ahead of the local one, to about a second; `None` before the first answer.
     fn clock_offset(&self) -> Option<jiff::SignedDuration> {
+        None
+    }
+
+    /// The latest time that an answer's `Date` was not what the one before it promised; `None` if each was.
+    fn clock_jump(&self) -> Option<Jump> {
         None
     }
 }

@@ -131,21 +131,23 @@ impl Transport {
         route: Route,
         fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Reply, CloudError> {
+        let sent = Instant::now();
         match route {
             // Its client has a timeout of its own.
             Route::Read => {
                 let response = fill(self.reads.post(self.endpoint.clone())).send().await.map_err(failure)?;
                 let at = date(&response);
-                self.read(response, at).await.map_err(|error| CloudError { at, ..error })
+                self.read(response, at, sent).await.map_err(|error| CloudError { at, ..error })
             }
             Route::Order { send_before } => {
                 let request = fill(self.orders.post(self.endpoint.clone())).build().map_err(failure)?;
                 let (request, handed_over) = handed_over_before(send_before, request);
                 let exchange = async {
                     let response = self.orders.execute(request).await.map_err(|error| lost(&error))?;
-                    // The number of a deal is worth more than the minute in which it was made.
-                    let at = date(&response).or_else(|| Some(self.clock.now()));
-                    self.read(response, at).await.map_err(|error| CloudError { at, ..error })
+                    // The number of a deal is worth more than the minute in which it was made. And a Date that is wrong would stand in
+                    // the book for good.
+                    let at = date(&response).filter(|at| self.clock.is_even(*at)).or_else(|| Some(self.clock.now()));
+                    self.read(response, at, sent).await.map_err(|error| CloudError { at, ..error })
                 };
                 let answer = within(self.timeouts.connect + self.timeouts.order, exchange).await;
                 answer.map_err(
@@ -155,7 +157,7 @@ impl Transport {
         }
     }
 
-    async fn read(&self, mut response: Response, at: Option<Timestamp>) -> Result<Reply, CloudError> {
+    async fn read(&self, mut response: Response, at: Option<Timestamp>, sent: Instant) -> Result<Reply, CloudError> {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type: String = content_type.unwrap_or("no content type").chars().take(60).collect();
         if response.status() != StatusCode::OK {
@@ -166,7 +168,10 @@ impl Transport {
         let Some(at) = at else {
             return Err(CloudError::no_answer("Unreadable", "the answer has no readable Date header"));
         };
-        self.clock.learn(at);
+        // Of a process that was frozen meanwhile an answer may be old: its Date tells nothing of now.
+        if sent.elapsed() <= self.timeouts.read {
+            self.clock.learn(at);
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failure)? {
             if body.len() + chunk.len() > LONGEST_BODY {

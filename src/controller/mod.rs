@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -47,7 +47,8 @@ pub struct Operator {
     watches: usize,
     synced: AtomicUsize,
     known: Mutex<HashMap<Object, Known>>,
-    clock_announced: AtomicBool,
+    /// By how many seconds the clocks were said to be apart.
+    clock_announced: AtomicI64,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -80,7 +81,7 @@ impl Operator {
             watches,
             synced: AtomicUsize::new(0),
             known: Mutex::default(),
-            clock_announced: AtomicBool::new(false),
+            clock_announced: AtomicI64::new(0),
             random: Box::new(random),
         }
     }

@@ -40,7 +40,13 @@ const AGAIN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// An object that fails waits 1 s, 2 s, 4 s, … and this at most.
 const FAILING_AT_MOST: Duration = Duration::from_secs(300);
 /// A clock that is off by less needs no mention.
-const CLOCK_WORTH_A_WORD: f64 = 30.0;
+const CLOCK_WORTH_A_WORD: u64 = 30;
+/// Nor does it, once told, before it is off by so much more or less: the clocks of the cloud's front ends may differ, and each answer would be
+/// news.
+const CLOCK_NEWS: u64 = 90;
+
+/// The cloud's clock may jump so often, there and back for a single wrong Date, before somebody is called.
+const PATIENCE: u32 = 2;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -85,6 +91,7 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
         // Somebody has just written, or the watch is about to tell of a change: there is news.
         Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
         Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
+        Error::Act(act::Trouble::ClockJumped { left, .. }) => *left + NEWS,
         _ => {
             let wait =
                 Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
@@ -235,24 +242,34 @@ impl Operator {
 
     /// What was to be done could not be done: people must see why.
     async fn tell_of_trouble(&self, view: &View<'_>, done: &Done, error: &act::Trouble) {
-        let (reason, what) = match error {
+        let said = sentence(&error.to_string());
+        let (reason, message) = match error {
             // Passing: there is news, or a limit.
             act::Trouble::Wait(_) | act::Trouble::Changed | act::Trouble::Stopping => return,
             act::Trouble::Book(error) if error.is_news() && self.failures(&view.object) == 0 => return,
-            act::Trouble::Book(book::Error::TooSlow) => ("CloudUnavailable", "the cloud or the API server is too slow"),
+            act::Trouble::Book(book::Error::TooSlow) => (
+                "CloudUnavailable",
+                format!("Nothing is ordered while the cloud or the API server is too slow: {said}"),
+            ),
             act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {
-                ("BookUnavailable", "the book can't be read and written")
+                ("BookUnavailable", format!("Nothing is ordered while the book can't be read and written: {said}"))
             }
+            act::Trouble::ClockJumped { .. } => (
+                "ClockSkew",
+                format!(
+                    "The cloud's clock has jumped: nothing is ordered, and no order given up, until it has run evenly for {:#}. If it jumps again and again, the clocks of the cloud's servers are apart: tell its support.",
+                    self.actor.policy.open()
+                ),
+            ),
         };
         if done.decision.step.is_none() {
             return;
         }
-        let verdict = Verdict {
-            health: Health::Reconciling,
-            reason: reason.into(),
-            message: format!("Nothing is ordered while {what}: {}", sentence(&error.to_string())),
-            error: None,
+        let health = match error {
+            act::Trouble::ClockJumped { jump, .. } if jump.times > PATIENCE => Health::Stalled,
+            _ => Health::Reconciling,
         };
+        let verdict = Verdict { health, reason: reason.into(), message, error: None };
         match self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await {
             Ok(()) => self.count(&view.object, &verdict),
             Err(error) => tracing::debug!(%error, "the status could not be written either"),
@@ -263,19 +280,25 @@ impl Operator {
         self.known().get(object).map_or(0, |known| known.failures)
     }
 
-    /// Once, when the cloud's clock and ours are found apart.
+    /// Once, when the cloud's clock and ours are found apart, and again when they are by much more or less.
     fn announce_clock(&self, instance: &RedisInstance) {
         let Some(offset) = self.actor.calls.clock_offset() else { return };
-        let off = offset.as_secs_f64().abs() >= CLOCK_WORTH_A_WORD;
-        if self.clock_announced.swap(off, Ordering::Relaxed) == off || !off {
+        let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs().as_secs());
+        let news = if known == 0 { CLOCK_WORTH_A_WORD } else { CLOCK_NEWS };
+        let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset.as_secs() };
+        let is_news = offset.as_secs().abs_diff(known) >= news;
+        // Of several at once one tells it.
+        if !is_news || self.clock_announced.swap(told, Ordering::Relaxed) != known {
             return;
         }
-        let (by, way) = (offset.unsigned_abs().as_secs(), if offset.is_negative() { "ahead of" } else { "behind" });
+        if told == 0 {
+            return tracing::info!(offset_seconds = offset.as_secs(), "the operator's clock is right again");
+        }
+        let way = if offset.is_negative() { "ahead of" } else { "behind" };
         let note = format!(
             "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's; set the clock of its node right."
         );
         tracing::warn!(offset_seconds = offset.as_secs(), "{note}");
-        // Of front ends whose clocks are apart each answer would be news.
         let once = Some("clock".to_owned());
         self.actor.reporter.event(instance.object_ref(&()), "Warning", "ClockSkew", "Look", &note, once);
     }
@@ -299,7 +322,7 @@ impl Operator {
 
     fn next(&self, instance: &RedisInstance, done: &Done) -> Action {
         let now = self.actor.calls.now();
-        let is_new = instance.creation_timestamp().is_some_and(|created| now.duration_since(created.0) < NEW);
+        let is_new = instance.creation_timestamp().is_some_and(|created| now.duration_since(created.0).abs() < NEW);
         match (&done.seen, done.decision.again) {
             // What was found to do on the way is done by the next one.
             _ if done.decision.step.is_some() => Action::requeue(NEWS),

@@ -43,9 +43,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Lifetime and lag: so long after it is signed an order may still come, and not show.
+    pub fn open(&self) -> SignedDuration {
+        self.lifetime.saturating_add(self.lag)
+    }
+
     /// In a look after this moment, an order signed then can no longer come, and if it came, that look shows it.
     fn dead_after(&self, signed_at: Timestamp) -> Timestamp {
-        later(signed_at, self.lifetime.saturating_add(self.lag))
+        later(signed_at, self.open())
     }
 
     /// Lag × 2, × 4, × 8, …, an hour at most, but never less than the lag: for what the cloud refused or failed `times` times.

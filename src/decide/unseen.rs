@@ -19,7 +19,8 @@ pub(super) fn not_yet(situation: &Situation<'_>) -> Decision {
     let created = situation.instance.creation_timestamp().map_or(situation.now, |created| created.0);
     let tell_after = later(created, FIRST_LOOK);
     let verdict = Verdict::reconciling("CloudUnavailable", "The cloud has not answered yet.".into());
-    if situation.is_untold() && situation.now > tell_after {
+    // (Of a clock that is behind the API server's that moment may be far off.)
+    if situation.is_untold() && situation.now.duration_since(created).abs() > FIRST_LOOK {
         return Decision::rest(verdict);
     }
     let as_before = Decision::rest(Verdict { health: Health::AsBefore, ..verdict });

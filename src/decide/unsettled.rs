@@ -16,6 +16,9 @@ use crate::{
 /// An order whose answer is this late is worth a word.
 const ANSWER_DUE: SignedDuration = SignedDuration::from_secs(30);
 
+/// An order is signed at the Date of a look before it. One that is so far ahead of a later look's was not.
+const YET_TO_COME: SignedDuration = SignedDuration::from_mins(1);
+
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
     match entry.phase() {
         Phase::Placed => placed(policy, situation, entry, look),
@@ -30,20 +33,8 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
     let dead = look.at > dead_after;
     match look.running_size() {
         Some(size) if dead => {
-            let seen = look.describe();
-            let (phase, evidence) = if size >= to {
-                (Phase::Fulfilled, format!("No acceptance was recorded, but {seen}: the {to} MB ordered are there."))
-            } else {
-                (
-                    Phase::Abandoned,
-                    format!(
-                        "{seen}: below the {to} MB ordered. An order signed at {signed_at} is taken until {}, and shows within {:#}: it did not come.{}",
-                        later(signed_at, policy.lifetime),
-                        policy.lag,
-                        codes::unpaid_deal(entry.outcome().error.as_ref())
-                    ),
-                )
-            };
+            let evidence = settled_by(policy, entry, size, &look.describe());
+            let phase = if size >= to { Phase::Fulfilled } else { Phase::Abandoned };
             let told = unknown(entry, dead_after);
             Decision::step(
                 Step::Settle { entry: name, phase, at: look.at, evidence, error: entry.outcome().error },
@@ -56,11 +47,31 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             Decision::rest(Verdict { message, ..verdict }).again_after(dead_after)
         }
         _ if dead => not_running(situation, entry, look),
+        _ if signed_at.duration_since(look.at) > YET_TO_COME => signed_in_the_future(entry, dead_after),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
             let told = ordering(situation, format!("Ordering {to} MB ({name})."));
             Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE).min(dead_after))
         }
         _ => Decision::rest(unknown(entry, dead_after)).active().again_after(dead_after),
+    }
+}
+
+/// Why a look settles it: what was known, what is seen, by which rule, and what remains open.
+fn settled_by(policy: &Policy, entry: &RedisUpgrade, size: i64, seen: &str) -> String {
+    let (to, signed_at, error) = (entry.spec.to, entry.spec.signed_at.0, entry.outcome().error);
+    let answer = if error.is_none() { "No answer to the order was recorded. " } else { "" };
+    let rule = format!(
+        "An order signed at {signed_at} is taken until {}, and shows within {:#}",
+        later(signed_at, policy.lifetime),
+        policy.lag
+    );
+    if size >= to {
+        format!(
+            "{answer}{seen}: the {to} MB ordered are there, by this order or by somebody in the console (the cloud's bill tells). {rule}: nothing more comes of it."
+        )
+    } else {
+        let unpaid = codes::unpaid_deal(error.as_ref());
+        format!("{answer}{seen}: below the {to} MB ordered. {rule}: it did not come.{unpaid}")
     }
 }
 
@@ -93,6 +104,17 @@ fn unknown(entry: &RedisUpgrade, dead_after: Timestamp) -> Verdict {
         codes::unpaid_deal(error.as_ref())
     );
     Verdict { error, ..Verdict::reconciling("OutcomeUnknown", message) }
+}
+
+/// By the cloud's clock as it is now. It ends by itself, but maybe in years.
+fn signed_in_the_future(entry: &RedisUpgrade, dead_after: Timestamp) -> Decision {
+    let (name, told) = (entry.name_any(), unknown(entry, dead_after));
+    let message = format!(
+        "{} It was signed in the future: the cloud's clock is wrong now, or was then, or somebody wrote that into the book. When that is too long to wait, make sure in the console, or with the cloud's support, that nothing came of it and nothing will, and then delete {name} (kubectl delete redisupgrade).",
+        told.message
+    );
+    Decision::rest(Verdict { health: Health::Stalled, reason: "ClockSkew".into(), message, ..told })
+        .again_after(dead_after)
 }
 
 /// The cloud took the order.
@@ -151,8 +173,9 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
         // It runs at its old size: within the lag that is ordinary, later its deal tells more. The longer it takes, the more seldom is asked, but every few
         // minutes.
         (None, None) => {
-            let ask_after = later(signed_at, policy.lag);
-            if look.at <= ask_after {
+            let (ask_after, age) = (later(signed_at, policy.lag), look.at.duration_since(signed_at).abs());
+            // One that was signed long after this look is asked for as if it were that old: it may have failed long ago.
+            if look.at <= ask_after && age <= policy.lag {
                 Decision::rest(upgrading).active().again_after(ask_after)
             } else if deal.is_none() && !deal_id.is_empty() {
                 let order = Accepted { deal_id, deal_name: outcome.deal_name.clone() };
@@ -161,7 +184,6 @@ fn placed(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look
                     if situation.is_told("Reconciling", "Upgrading") { Health::AsBefore } else { upgrading.health };
                 Decision::step(Step::AskDeal { entry: name, order }, Verdict { health, ..upgrading })
             } else {
-                let age = look.at.duration_since(signed_at);
                 let message = format!("The upgrade to {to} MB {}{next}", pending(&named, deal));
                 let told = Verdict::reconciling("Upgrading", message);
                 Decision::rest(told).active().again_after(later(situation.now, age / 8))

@@ -138,6 +138,9 @@ impl Model {
             }
         }
         next.enlarged = older(next.enlarged, dead);
+        if next.enlarged == dead {
+            next.enlarged = NEVER;
+        }
         next.cloud.shown.rotate_right(1);
         next.cloud.shown[0] = next.cloud.truth().bit();
         for kept in &mut next.cloud.shown[usize::from(self.bounds.lag).min(LOOKS - 1) + 1..] {

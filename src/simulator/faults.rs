@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::catalogue;
 use super::ledger::Code;
 
 const MAX_FAULTS: usize = 1000;
-const MAX_MS: u64 = 24 * 60 * 60 * 1000;
+const MAX_MS: i64 = 24 * 60 * 60 * 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     Oversized,
     /// Answers that describe an instance show the state of `ms` ago.
     Stale,
+    /// A front end whose clock is `ms` ahead (negative: behind) checks the request's time and dates the answer.
+    Skew,
     /// The order is accepted and paid, but its deal fails in the end.
     DealFails,
 }
@@ -53,7 +56,8 @@ pub(super) struct Fault {
     /// Of an error of version 2: the code in brackets at the head of the message, a common one around it (239/1758).
     #[serde(default)]
     pub bracketed: bool,
-    pub ms: Option<u64>,
+    /// Negative for `skew` alone.
+    pub ms: Option<i64>,
     /// How many more times.
     pub times: Option<u64>,
     /// Of the requests that match, 0 to 1.
@@ -81,11 +85,12 @@ impl Fault {
         if matches!(kind, Kind::Error | Kind::ErrorWithData) && self.code.is_none() {
             return Err("kinds `error` and `error-with-data` need a `code`".into());
         }
-        if matches!(kind, Kind::Delay | Kind::Late | Kind::Stale) && self.ms.is_none() {
-            return Err("kinds `delay`, `late` and `stale` need `ms`".into());
+        if matches!(kind, Kind::Delay | Kind::Late | Kind::Stale | Kind::Skew) && self.ms.is_none() {
+            return Err("kinds `delay`, `late`, `stale` and `skew` need `ms`".into());
         }
-        if self.ms.is_some_and(|ms| ms > MAX_MS) {
-            return Err(format!("`ms` is at most {MAX_MS} (one day)"));
+        let least = if kind == Kind::Skew { -MAX_MS } else { 0 };
+        if self.ms.is_some_and(|ms| !(least..=MAX_MS).contains(&ms)) {
+            return Err(format!("`ms` is at most {MAX_MS} (one day), and negative for `skew` alone"));
         }
         if self.rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
             return Err("`rate` is from 0 to 1".into());
@@ -105,12 +110,19 @@ impl Fault {
     }
 
     pub fn pause(&self) -> Duration {
-        Duration::from_millis(self.ms.unwrap_or_default())
+        Duration::from_millis(self.ms.unwrap_or_default().unsigned_abs())
+    }
+
+    /// How far the clock of the front end is ahead.
+    pub fn skew(&self) -> SignedDuration {
+        let ms = if self.kind == Kind::Skew { self.ms.unwrap_or_default() } else { 0 };
+        SignedDuration::from_millis(ms)
     }
 
     pub fn carries_out(&self) -> bool {
         use Kind::*;
-        let does = matches!(self.kind, ErrorWithData | Delay | DropAfter | Truncated | Oversized | Stale | DealFails);
+        let does =
+            matches!(self.kind, ErrorWithData | Delay | DropAfter | Truncated | Oversized | Stale | Skew | DealFails);
         self.carried_out.unwrap_or(does)
     }
 }
@@ -203,6 +215,8 @@ mod tests {
             r#"[{"kind": "error"}]"#,
             r#"[{"kind": "late"}]"#,
             r#"[{"kind": "stale", "ms": 86400001}]"#,
+            r#"[{"kind": "stale", "ms": -1}]"#,
+            r#"[{"kind": "skew"}]"#,
             r#"[{"kind": "hang", "rate": 1.5}]"#,
             r#"[{"kind": "hang", "region": "nowhere"}]"#,
         ] {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::World;
@@ -29,6 +29,8 @@ pub(super) struct Twist {
     /// How old the state is that is shown.
     pub stale: Duration,
     pub deal_fails: bool,
+    /// How far the clock is ahead by which the request's time is checked.
+    pub skew: SignedDuration,
 }
 
 /// Where an action is carried out.

@@ -232,16 +232,16 @@ impl Simulator {
         request.carry_out(&mut world, twist, now)
     }
 
-    /// A response with this answer, dated now even if it is sent later.
-    fn respond(&self, answer: Value) -> Response {
+    /// A response with this answer, dated now even if it is sent later, by a clock that is so far ahead.
+    fn respond(&self, answer: Value, skew: SignedDuration) -> Response {
         let mut response = Json(answer).into_response();
-        self.date(&mut response);
+        self.date(&mut response, skew);
         response
     }
 
     /// By the cloud's clock. A response that has its date keeps it.
-    fn date(&self, response: &mut Response) {
-        let now = self.world().now();
+    fn date(&self, response: &mut Response, skew: SignedDuration) {
+        let now = self.world().now() + skew;
         let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok();
         if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
             response.headers_mut().entry(DATE).or_insert(value);
@@ -260,7 +260,7 @@ impl Simulator {
 }
 
 async fn dated(State(sim): State<Arc<Simulator>>, mut response: Response) -> Response {
-    sim.date(&mut response);
+    sim.date(&mut response, SignedDuration::ZERO);
     response
 }
 
@@ -295,7 +295,7 @@ async fn receive(sim: Arc<Simulator>, request: impl Front) -> Response {
         world.faults.pick(&request.call())
     };
     match fault {
-        None => sim.respond(sim.answer(&request, Twist::default())),
+        None => sim.respond(sim.answer(&request, Twist::default()), SignedDuration::ZERO),
         Some(fault) => strike(sim, request, fault).await,
     }
 }
@@ -316,7 +316,8 @@ async fn strike(sim: Arc<Simulator>, request: impl Front, fault: Fault) -> Respo
         return sim.hang().await;
     }
     let stale = if fault.kind == Kind::Stale { fault.pause() } else { Duration::ZERO };
-    let twist = Twist { stale, deal_fails: fault.kind == Kind::DealFails };
+    let skew = fault.skew();
+    let twist = Twist { stale, deal_fails: fault.kind == Kind::DealFails, skew };
     let answer = if fault.carries_out() { sim.answer(&request, twist) } else { Value::Null };
     match fault.kind {
         Kind::Error | Kind::ErrorWithData => {
@@ -325,14 +326,14 @@ async fn strike(sim: Arc<Simulator>, request: impl Front, fault: Fault) -> Respo
             let code = fault.code.unwrap_or(ledger::Code::Number(6000));
             let refusal = request.refuse(&mut world, code, fault.bracketed, now);
             drop(world);
-            sim.respond(if fault.kind == Kind::Error { refusal } else { both(answer, refusal) })
+            sim.respond(if fault.kind == Kind::Error { refusal } else { both(answer, refusal) }, skew)
         }
         Kind::Delay => {
-            let response = sim.respond(answer);
+            let response = sim.respond(answer, skew);
             sim.pause(fault.pause()).await;
             response
         }
-        Kind::Stale | Kind::DealFails => sim.respond(answer),
+        Kind::Stale | Kind::Skew | Kind::DealFails => sim.respond(answer, skew),
         Kind::DropBefore | Kind::DropAfter => cut(),
         Kind::Hang | Kind::Late => sim.hang().await,
         Kind::Http500 => (StatusCode::INTERNAL_SERVER_ERROR, "internal server error\n").into_response(),

@@ -177,6 +177,27 @@ async fn the_date_of_each_answer_is_that_of_the_clock_that_checks_timestamps() {
 }
 
 #[tokio::test]
+async fn a_front_end_whose_clock_is_off_checks_and_dates_by_it_and_the_rest_goes_by_the_clouds() {
+    let server = start().await;
+    for ms in [30_000, -30_000, 600_000, -600_000] {
+        server.fault(json!({"kind": "skew", "ms": ms, "times": 2})).await;
+        let before = Timestamp::now().as_second() + ms / 1000;
+        let answer = server.call_raw("GET", "DescribeRedis", &[]).await;
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header(&answer, "date")).unwrap();
+        assert!((before - 1..before + 60).contains(&date.as_second()), "{date}");
+        let within = ms.abs() < 300_000;
+        assert_eq!(body(&answer).1["code"], if within { 0 } else { 4500 }, "{ms}");
+        let v3 = server.call_v3("DescribeInstances", json!({"InstanceId": "a"})).await;
+        assert_eq!(v3["Error"]["Code"], if within { json!(null) } else { json!("AuthFailure.SignatureExpire") });
+    }
+    server.fault(json!({"kind": "skew", "ms": 30_000, "action": "UpgradeRedis", "times": 1})).await;
+    server.order().await;
+    let ordered: Timestamp =
+        server.admin("GET", "ledger", json!(null)).await.1["orders"][0]["at"].as_str().unwrap().parse().unwrap();
+    assert!(ordered <= Timestamp::now(), "{ordered}");
+}
+
+#[tokio::test]
 async fn a_connection_dropped_before_or_after_leaves_not_a_byte() {
     let server = start().await;
     for (kind, orders) in [("drop-before", 0), ("drop-after", 1)] {
@@ -467,7 +488,7 @@ async fn a_delayed_answer_has_the_date_of_what_it_tells() {
     let mut answer = answer.await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(60));
     let date = answer.headers()[DATE].clone();
-    sim.date(&mut answer);
+    sim.date(&mut answer, SignedDuration::ZERO);
     assert_eq!(answer.headers()[DATE], date);
 }
 

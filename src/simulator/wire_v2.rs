@@ -143,7 +143,7 @@ impl Request {
         }
         let action = self.get("Action").ok_or(failure(4000, "the common parameter Action is missing"))?;
         let signed = Signed { method: &self.method, host: &self.host, path: &self.path, parameters: &self.parameters };
-        let account = world.gate.admit(&signed, now)?;
+        let account = world.gate.admit(&signed, now + twist.skew)?;
         let region = self.get("Region").ok_or(failure(4000, "the common parameter Region is missing"))?;
         let region = catalogue::find_region(region).ok_or(failure(4000, "unknown Region"))?;
         let (_, run) = ACTIONS.iter().find(|(name, _)| *name == action).ok_or(failure(4000, "unknown Action"))?;

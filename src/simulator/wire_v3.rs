@@ -109,7 +109,7 @@ impl Request {
 
     fn attempt(&self, world: &mut World, twist: Twist, now: Timestamp) -> Result<Value, Failure> {
         let signed = self.signed();
-        let account = world.gate_v3.admit(&signed, now)?;
+        let account = world.gate_v3.admit(&signed, now + twist.skew)?;
         let Call { action, region, .. } = self.call();
         if !world.rate.admit(&account, region.unwrap_or_default(), action, now) {
             return Err(failure("RequestLimitExceeded", "too many calls of this action in a second"));

@@ -188,19 +188,6 @@ async fn more_at_once_than_3_0_takes_in_a_second_are_all_paid_once() {
 
 #[rstest]
 #[tokio::test]
-async fn a_clock_that_is_ten_minutes_off_does_no_harm(#[values(V2, V3)] api: Api) {
-    for offset in [600, -600] {
-        let world = World::new(api, &format!("clock{offset}"), &[]).await;
-        world.cloud.put("clock", json!({"offsetSeconds": offset})).await;
-        let _operator = world.operator(&[]);
-        world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
-        world.wait_fulfilled("sessions").await;
-        assert_eq!(world.cloud.orders(ID).await.len(), 1);
-    }
-}
-
-#[rstest]
-#[tokio::test]
 async fn the_operator_killed_with_an_order_in_the_air_finds_it_after_the_restart(#[values(V2, V3)] api: Api) {
     let world = World::new(api, "killed", &[]).await;
     world.kill_with_an_order_in_the_air(ID, json!({"kind": "delay", "ms": 10_000})).await;

@@ -6,10 +6,12 @@
 
 mod away;
 mod book;
+mod clocks;
 mod console;
 mod credentials;
 mod doubled;
 mod edits;
+mod evidence;
 mod faults;
 mod frozen;
 mod gitops;

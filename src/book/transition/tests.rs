@@ -64,7 +64,13 @@ fn an_acceptance_is_always_written_even_if_the_entry_was_given_up() {
     let fulfilled = settled(Phase::Fulfilled, 5);
     let after = apply(&fulfilled, &accepted()).unwrap();
     assert_eq!(after.deal_id.as_deref(), Some("4711"));
-    assert_eq!(RedisUpgradeStatus { deal_id: None, deal_name: None, ..after }, fulfilled, "the deal alone");
+    let evidence = after.evidence.clone();
+    assert_eq!(
+        RedisUpgradeStatus { deal_id: None, deal_name: None, evidence: None, ..after },
+        fulfilled,
+        "the deal alone"
+    );
+    assert!(evidence.unwrap().contains("4711 (name)"));
 }
 
 #[test]
@@ -111,6 +117,22 @@ fn a_settled_entry_keeps_why_its_outcome_was_unknown() {
     let after = apply(&settled_by(Phase::Written, 5, None, "Timeout"), &seen(Phase::Abandoned)).unwrap();
     assert_eq!(after.error.unwrap().code_desc, "Timeout");
     assert_eq!((after.settled_at, after.evidence.as_deref()), (Some(at(9)), Some("as seen")));
+}
+
+/// With nothing but the entry a person can tell how it came to this.
+#[test]
+fn evidence_grows_by_a_sentence_for_each_thing_that_was_learnt() {
+    let story = [unknown(), seen(Phase::Abandoned), accepted(), seen(Phase::Fulfilled)];
+    let end = story.iter().fold(written(), |status, outcome| apply(&status, outcome).unwrap());
+    let evidence = end.evidence.unwrap();
+    let facts =
+        ["Timeout: The cloud says no.", "as seen", "Learnt late", "1970-01-01T00:00:09Z: deal 4711 (name)", "as seen"];
+    let mut rest = evidence.as_str();
+    for fact in facts {
+        rest = rest.split_once(fact).unwrap_or_else(|| panic!("{fact} in {evidence}")).1;
+    }
+    let long = RedisUpgradeStatus { evidence: Some("x".repeat(1020)), ..placed() };
+    assert_eq!(apply(&long, &seen(Phase::Fulfilled)).unwrap().evidence.as_deref(), Some("as seen"), "the newest stays");
 }
 
 proptest! {

@@ -13,6 +13,7 @@ use crate::cloud::{Credentials, ErrorKind, InstanceState, Layout};
 /// `Date` of the answers, and the local clock of the client unless a test says otherwise.
 const DATE: &str = "Date: Tue, 24 Nov 2026 20:27:34 GMT\r\n";
 const DATE_SECOND: i64 = 1_795_552_054;
+const WRONG_DATE: &str = "Date: Mon, 24 Nov 2036 20:27:34 GMT\r\n";
 const SECRETS: [&str; 3] = ["AKIDexampleExample", "exampleKey0123456789", "to+ken/0123456789=="];
 
 fn caller() -> Caller {
@@ -259,7 +260,7 @@ async fn a_look_refused_for_its_time_is_repeated_once_with_the_clouds() {
         assert_eq!(client.clock_offset(), None);
         assert_eq!(client.find(&caller(), "crs-1").await.unwrap().value, None);
         assert_eq!(server.seen().len(), 2);
-        assert_eq!(client.clock_offset(), Some(SignedDuration::from_hours(3)));
+        assert_eq!(client.clock_offset().map(|offset| offset.as_secs()), Some(3 * 3600));
         // And from then on it follows the cloud's clock.
         client.find(&caller(), "crs-1").await.unwrap();
         assert_eq!(server.seen().len(), 3);
@@ -281,6 +282,23 @@ async fn an_order_refused_for_its_time_is_not_repeated() {
     let error = client_at(&server, 0).upgrade(&caller(), &running(), permit()).await.unwrap_err();
     assert_eq!((error.code, error.at.map(Timestamp::as_second)), (Some(4200), Some(DATE_SECOND)));
     assert_eq!(actions(&server), ["UpgradeRedis"]);
+}
+
+/// The book would have it for good.
+#[tokio::test]
+async fn a_date_that_jumps_is_told_and_is_not_taken_from_the_answer_to_an_order() {
+    let server = Server::start(|number, seen| {
+        let date = if number == 0 { DATE } else { WRONG_DATE };
+        http("200 OK", date, &if seen.field("memSize").is_some() { accepted() } else { none() }.to_string())
+    })
+    .await;
+    let client = client(&server);
+    client.find(&caller(), "crs-1").await.unwrap();
+    let order = client.upgrade(&caller(), &running(), permit()).await.unwrap();
+    assert!((order.at.as_second() - DATE_SECOND).abs() < 30, "{}", order.at);
+    assert_eq!(client.clock_jump(), None);
+    client.find(&caller(), "crs-1").await.unwrap();
+    assert_eq!(client.clock_jump().map(|jump| jump.by.as_hours() / 24 / 365), Some(10));
 }
 
 #[tokio::test]

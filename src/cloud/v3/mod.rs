@@ -23,8 +23,8 @@ use super::clock::CloudClock;
 use super::exchange::{clean_doubts, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
-    regions,
+    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Jump, Page, Price,
+    SizesSold, regions,
 };
 use crate::book::SendPermit;
 
@@ -229,5 +229,9 @@ impl Cloud for V3 {
 
     fn clock_offset(&self) -> Option<SignedDuration> {
         self.transport.clock.offset()
+    }
+
+    fn clock_jump(&self) -> Option<Jump> {
+        self.transport.clock.jump()
     }
 }

@@ -213,3 +213,47 @@ fn what_is_told_of_a_deal_stays_until_it_is_asked_for_again() {
     assert!(matches!(again.step, Some(Step::AskDeal { .. })));
     assert_eq!(again.verdict.health, Health::AsBefore);
 }
+
+/// Neither a clock of the cloud's that was set back nor a hand in the book brings a second order.
+#[test]
+fn an_order_that_was_signed_in_the_future_is_waited_for_and_a_person_is_told_what_to_do() {
+    for status in [written(), unknown()] {
+        let case = wants(2048).entry(1024, 2048, status);
+        let hours_back = case.clone().runs(1024, SIGNED - 3 * 3600);
+        assert_eq!(hours_back.rests(Health::Stalled, "ClockSkew"), Some(LIFETIME + LAG));
+        let said = hours_back.decide().verdict.message;
+        assert!(said.contains(&at(DEAD).0.to_string()) && said.contains("delete crs-1-1"), "{said}");
+        let busy = case.clone().sees(InstanceState::InProcess, 1024, SIGNED - 3 * 3600);
+        busy.rests(Health::Stalled, "ClockSkew");
+        // Front ends whose clocks are half a minute apart make none.
+        case.clone().runs(1024, SIGNED - 30).rests(
+            Health::Reconciling,
+            if case.entries[0].outcome().error.is_some() { "OutcomeUnknown" } else { "Ordering" },
+        );
+        assert_eq!(case.clone().runs(2048, SIGNED - 3 * 3600).rests(Health::Ready, "InSync"), Some(LIFETIME + LAG));
+        assert_eq!(case.runs(1024, DEAD + 1).settles("crs-1-1").0, Phase::Abandoned, "and it ends by itself");
+    }
+}
+
+#[test]
+fn at_the_ends_of_time_nothing_is_ordered_and_nothing_overflows() {
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    for status in [written(), unknown(), placed(), RedisUpgradeStatus { delivered_at: Some(at(last)), ..placed() }] {
+        let mut case = wants(2048).entry(1024, 2048, status);
+        case.entries[0].spec.signed_at = at(last);
+        for second in [first, 0, SIGNED, last] {
+            let step = case.clone().runs(1024, second).decide().step;
+            assert!(matches!(step, None | Some(Step::AskDeal { .. })), "{step:?} at {second}");
+        }
+        case.entries[0].spec.signed_at = at(first);
+        assert_eq!(case.runs(1024, first).decide().step, None);
+    }
+}
+
+#[test]
+fn an_accepted_order_of_the_future_is_asked_for_all_the_same() {
+    let case = wants(2048).entry(1024, 2048, placed()).runs(1024, SIGNED - 3 * 3600);
+    assert!(matches!(case.decide().step, Some(Step::AskDeal { .. })));
+    let asked = case.deal(Some(DealState::Pending(3)), SIGNED - 3 * 3600);
+    assert!(asked.rests(Health::Reconciling, "Upgrading") > Some(-3 * 3600), "and not without a pause");
+}

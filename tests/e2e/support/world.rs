@@ -35,8 +35,9 @@ impl World {
     /// The same on a control plane of its own.
     pub async fn on(cluster: Arc<Cluster>, api: Api, test: &str, simulator: &[&str]) -> World {
         let key = format!("{SECRET_ID}:{KEY}");
-        let mut arguments = vec!["--key", &key, "--timestamp-window", "3s"];
-        for usual in [["--count", "8"], ["--upgrade-time", "1s"], ["--rate-limit", "0"]] {
+        let mut arguments = vec!["--key", &key];
+        let usual = [["--count", "8"], ["--upgrade-time", "1s"], ["--rate-limit", "0"], ["--timestamp-window", "3s"]];
+        for usual in usual {
             if !simulator.contains(&usual[0]) {
                 arguments.extend(usual);
             }
