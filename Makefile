@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test assets generate lint needs-cargo needs-go
+.PHONY: help demo test verify assets generate lint needs-cargo needs-go
 
 CARGO_DENY := 0.20.2
 
@@ -18,6 +18,9 @@ test: needs-cargo needs-go ## All checks
 	@assets=$$(tools/assets helm | tail -n 1); \
 	export NO_PROXY=$${NO_PROXY:+$$NO_PROXY,}127.0.0.1; \
 	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked --features failpoints
+
+verify: needs-cargo ## Hours of what `make test` does in a minute: a million simulated histories, and larger worlds for the model checker
+	VERIFY=1 HISTORIES=$${HISTORIES:-1000000} cargo test --locked --release --lib -- --nocapture --test-threads 2 model:: histories::whatever
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
 	@tools/assets

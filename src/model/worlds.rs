@@ -63,13 +63,16 @@ fn no_growth_is_paid_twice_and_each_settles_whatever_comes_in_between(#[case] bo
     let began = std::time::Instant::now();
     let found = Model::new(bounds).search();
     println!(
-        "{bounds:?}: {} states, {} transitions, depth {}, settles within {} ticks, {:.1} s",
+        "{}: {} states, {} transitions, depth {}, settles within {} ticks, {:.1} s",
+        std::thread::current().name().and_then(|name| name.rsplit("::").next()).unwrap_or("a world"),
         found.states,
         found.transitions,
         found.depth,
         found.ticks,
         began.elapsed().as_secs_f64()
     );
+    // Lifetime and two lags, and the look that is past them; nothing else waits (an upgrade ends within the tick).
+    assert!(found.ticks <= bounds.lifetime + 2 * bounds.lag + 1, "it settles in time: {} ticks", found.ticks);
     if let Some((violation, trace)) = found.violation {
         panic!("{violation:?}\n{trace}");
     }
