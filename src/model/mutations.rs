@@ -5,7 +5,7 @@ use rstest::rstest;
 use super::{
     Bounds, Model,
     judge::Violation::{self, *},
-    state::Budget,
+    state::{Budget, Size},
     worlds::{GROWTH, NOTHING},
 };
 use Mutation::*;
@@ -13,8 +13,8 @@ use Mutation::*;
 /// A rule of the book that is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutation {
-    /// It looks first and reads the book then (B2).
-    LookBeforeBook,
+    /// It decides by the look that it had before it read the book (B2).
+    NoFreshLook,
     /// The next entry is written while another one is unsettled (B4).
     OverUnsettled,
     /// Only the newest entry counts (B4).
@@ -35,6 +35,8 @@ pub(super) enum Mutation {
     EmptyListIsNone,
     /// The API server lets two processes write the same number (B1).
     NumbersNotUnique,
+    /// It sends and doesn't write it (B1).
+    SendsUnwritten,
     /// A create that was refused gives the right to send, too (B1).
     SendsAfterConflict,
     /// What another process wrote is sent (B3).
@@ -47,6 +49,8 @@ pub(super) enum Mutation {
     VersionsIgnored,
     /// The acceptance of an order that was given up is not written down (B5).
     LateAnswerDropped,
+    /// An instance larger than declared is made smaller (B6).
+    OrdersDown,
     /// What was paid is forgotten (B7).
     PaidIsForgotten,
     /// Failed tries are forgotten (B7).
@@ -60,7 +64,7 @@ pub(super) enum Mutation {
 }
 
 #[rstest]
-#[case(LookBeforeBook, PaidTwice)]
+#[case(NoFreshLook, PaidTwice)]
 #[case(OverUnsettled, PaidTwice)]
 #[case(NewestOnly, NeverSettles)]
 #[case(UnknownIsRefused, PaidTwice)]
@@ -71,12 +75,14 @@ pub(super) enum Mutation {
 #[case(InProcessRuns, PaidTwice)]
 #[case(EmptyListIsNone, PaidTwice)]
 #[case(NumbersNotUnique, PaidTwice)]
+#[case(SendsUnwritten, SentWithoutEntry)]
 #[case(SendsAfterConflict, PaidTwice)]
 #[case(SendsForOthers, PaidTwice)]
 #[case(SentAgain, PaidTwice)]
 #[case(SentAnyTime, SentLate)]
 #[case(VersionsIgnored, DealForgotten)]
 #[case(LateAnswerDropped, DealForgotten)]
+#[case(OrdersDown, Down)]
 #[case(PaidIsForgotten, PaidTwice)]
 #[case(FailedIsForgotten, TriedTooOften)]
 #[case(LostIsForgotten, TriedTooOften)]
@@ -95,13 +101,25 @@ fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] p
         FailedIsForgotten | LostIsForgotten => (4, 1),
         _ => (3, 2),
     };
-    let bounds = Bounds { entries, processes, budget, mutation: Some(mutation), only: Some(property), ..GROWTH };
+    let (shrinks, declared): (_, [&'static [Size]; 2]) = match mutation {
+        OrdersDown => (true, [&[2, 1], &[]]),
+        _ => (false, GROWTH.declared),
+    };
+    let bounds = Bounds {
+        entries,
+        processes,
+        shrinks,
+        declared,
+        budget,
+        mutation: Some(mutation),
+        only: Some(property),
+        ..GROWTH
+    };
     let found = Model::new(bounds).search();
+    let (caught, trace) = found.violation.unwrap_or_else(|| panic!("{mutation:?} is not caught"));
     println!(
-        "{mutation:?}: {} states, depth {}: {:?}",
+        "{mutation:?} → {caught:?}: {} states, in {} steps",
         found.states,
-        found.depth,
-        found.violation.as_ref().map(|v| &v.0)
+        trace.lines().take_while(|line| !line.starts_with("and then")).count()
     );
-    assert!(found.violation.is_some(), "{mutation:?} is not caught");
 }

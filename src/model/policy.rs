@@ -132,7 +132,11 @@ impl Mind {
             let after = after.unwrap_or_else(|| panic!("the policy asks for what the book doesn't do: {outcome:?}"));
             Next::Write { number, after: status(&after) }
         };
+        let is_down = matches!(view, View::Running(size) if size > declared.size) && decision.step.is_none();
         match decision.step {
+            None if is_down && self.mutation == Some(Mutation::OrdersDown) => {
+                Next::Order { from: declared.size + 1, to: declared.size }
+            }
             None => Next::Rest(Told { health: decision.verdict.health, reason: word(&decision.verdict.reason) }),
             Some(Step::Order { from, to }) => Next::Order { from: gb(from), to: gb(to) },
             Some(Step::AskDeal { order, .. }) => {

@@ -63,7 +63,7 @@ impl Model {
             match hand {
                 Hand::Empty => {
                     for (by, declared) in state.declared.iter().enumerate().filter(|(_, declared)| declared.exists) {
-                        if self.has(Mutation::LookBeforeBook) {
+                        if self.has(Mutation::NoFreshLook) {
                             for view in self.views(state) {
                                 let looked = Hand::Looked { declared: *declared, view, age: 0 };
                                 step(Step::Looks { view, deal: None }, with(looked));
@@ -176,6 +176,9 @@ impl Model {
                 } else {
                     step(Step::Conflict, *state, Hand::Empty);
                 }
+            }
+            Write::Order { entry, .. } if self.has(Mutation::SendsUnwritten) => {
+                step(Step::Writes { answered: false }, self.sent_again(state, &entry)?, writes(rest));
             }
             Write::Order { entry, began, confirmed: true } => {
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);

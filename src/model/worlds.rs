@@ -37,6 +37,9 @@ const CONSOLE: Bounds = Bounds { budget: Budget { console: 1, ..NOTHING }, ..GRO
 /// What was bought is gone again, and a person says to go on.
 const REGRESSION: Bounds = Bounds { budget: Budget { drops: 1, proceeds: 1, ..NOTHING }, ..GROWTH };
 
+/// What the cloud takes shows later, and requests live longer.
+const SLOW: Bounds = Bounds { lag: 2, lifetime: 3, ..GROWTH };
+
 const fn alone(entries: usize, bounds: Bounds) -> Bounds {
     Bounds { processes: 1, entries, ..bounds }
 }
@@ -57,6 +60,8 @@ const fn v3(bounds: Bounds) -> Bounds {
 #[case::console(alone(3, CONSOLE), CONSOLE)]
 #[case::console_v3(v3(CONSOLE), Bounds { entries: 3, ..v3(CONSOLE) })]
 #[case::regression(alone(3, REGRESSION), REGRESSION)]
+#[case::three_processes(Bounds { processes: 3, entries: 1, ..GROWTH }, Bounds { processes: 3, ..GROWTH })]
+#[case::a_longer_lag(alone(2, SLOW), SLOW)]
 #[case::patience(alone(5, GROWTH), alone(5, Bounds { budget: Budget { failures: 4, ..NOTHING }, ..GROWTH }))]
 fn no_growth_is_paid_twice_and_each_settles_whatever_comes_in_between(#[case] bounds: Bounds, #[case] larger: Bounds) {
     let bounds = if std::env::var_os("VERIFY").is_some() { larger } else { bounds };
