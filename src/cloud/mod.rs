@@ -27,6 +27,7 @@ use crate::book::SendPermit;
 use digest::hex;
 
 pub use codes::{Meaning, meaning};
+pub(crate) use text::one_line;
 pub use transport::EndpointError;
 
 /// Who asks. The parts that must stay secret can't be printed.

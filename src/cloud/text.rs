@@ -8,6 +8,8 @@ use super::{CloudError, Credentials};
 const LONGEST: usize = 300;
 /// Bound on a code or the name of one, in characters.
 const LONGEST_CODE: usize = 64;
+/// Bound on a request id, in bytes.
+const LONGEST_REQUEST_ID: usize = 128;
 /// Stands for what was taken out.
 const GONE: &str = "…";
 
@@ -28,7 +30,7 @@ impl Texts {
         ];
         // Cleaned like the text that they are looked for in; a front end may echo the form as it was sent.
         let cleaned = plain.iter().map(|secret| one_line(secret));
-        let mut secrets: Vec<_> = cleaned.flat_map(|secret| [form_encoded(&secret), secret]).collect();
+        let mut secrets: Vec<_> = cleaned.flat_map(spellings).collect();
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: a short one inside a long one would leave the rest of that behind.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -59,10 +61,11 @@ impl Texts {
         }
     }
 
-    /// A code is a word that others compare with: it stays whole, unless a secret stands in it (and no short one does by
+    /// A code is a word that others compare with: it stays whole, unless an address or a secret stands in it (and no short one does by
     /// chance: the `id` of a demo in `Invalid`).
     fn leaks(&self, code: &str) -> bool {
-        self.secrets.iter().any(|secret| secret.len() >= 8 && one_line(code).contains(secret))
+        let code = one_line(code);
+        code.contains("://") || self.secrets.iter().any(|secret| secret.len() >= 8 && code.contains(secret))
     }
 }
 
@@ -80,7 +83,7 @@ fn code_like(code: &str) -> String {
 }
 
 /// White space becomes single spaces; control and formatting characters (bidi overrides, zero width) go.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let kept: String = text
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
@@ -102,13 +105,23 @@ fn bounded(text: &str, longest: usize) -> String {
     }
 }
 
-fn form_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
-        b' ' => "+".to_owned(),
-        _ => format!("%{byte:02X}"),
+/// As it is, as a form or a URL has it, and as JSON has it.
+fn spellings(text: String) -> [String; 8] {
+    let escaped = text.replace('\\', r"\\").replace('"', r#"\""#);
+    let slashes = escaped.replace('/', r"\/");
+    let encode = |unreserved: &[u8], upper: bool| -> String {
+        let encode = |byte: u8| match byte {
+            byte if byte.is_ascii_alphanumeric() || unreserved.contains(&byte) => char::from(byte).to_string(),
+            b' ' => "+".to_owned(),
+            _ if upper => format!("%{byte:02X}"),
+            _ => format!("%{byte:02x}"),
+        };
+        text.bytes().map(encode).collect()
     };
-    text.bytes().map(encode).collect()
+    let (form, url) = (b"-_.*", b"-_.~");
+    let [a, b, c, d] = [(form, true), (form, false), (url, true), (url, false)].map(|(set, upper)| encode(set, upper));
+    let plus = a.replace("%2B", "+");
+    [a, b, c, d, plus, escaped, slashes, text]
 }
 
 /// Takes out UUIDs, and what stands behind "RequestId" in any usual spelling.
@@ -147,7 +160,10 @@ fn request_id(text: &str) -> Option<usize> {
         .iter()
         .find(|label| bytes.get(..label.len()).is_some_and(|head| head.eq_ignore_ascii_case(label.as_bytes())))?
         .len();
-    let run = |from: usize, part: fn(&u8) -> bool| bytes.iter().skip(from).take_while(|byte| part(byte)).count();
+    // Bounded, or a long text of nothing but labels would take the square of its length.
+    let run = |from: usize, part: fn(&u8) -> bool| {
+        bytes.iter().skip(from).take(LONGEST_REQUEST_ID).take_while(|byte| part(byte)).count()
+    };
     let id = label + run(label, |byte| b" :=\"'[(".contains(byte));
     let end = id + run(id, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
     // "request id is missing" is no id: one has a digit.
@@ -172,6 +188,28 @@ mod tests {
         let said = "SecretId=AKIDexampleExample&Token=to%2Bken%2F1%3D%3D, key exampleKey0123456789 \
                     not EliP9YW3pW28FpsEdkXt/+WcGeI= or EliP9YW3pW28FpsEdkXt%2F%2BWcGeI%3D";
         assert_eq!(texts().clean(said), "SecretId=…&Token=…, key … not … or …");
+    }
+
+    #[test]
+    fn secrets_are_taken_out_as_urls_and_json_spell_them() {
+        for said in ["to%2bken%2f1%3d%3d", "EliP9YW3pW28FpsEdkXt%2f%2bWcGeI%3d", r"EliP9YW3pW28FpsEdkXt\/+WcGeI="] {
+            assert_eq!(texts().clean(said), "…", "{said}");
+        }
+        let credentials = Credentials {
+            secret_id: "AKIDexampleExample".into(),
+            secret_key: r#"a"b\c~d"#.to_owned().into(),
+            token: None,
+        };
+        let texts = Texts::hiding(&credentials, "");
+        for said in [r#"a\"b\\c~d"#, "a%22b%5Cc~d", "a%22b%5Cc%7Ed"] {
+            assert_eq!(texts.clean(said), "…", "{said}");
+        }
+    }
+
+    #[test]
+    fn a_text_as_long_as_an_answer_may_be_is_cleaned_in_no_time() {
+        // With the square of its length this would take hours.
+        assert_eq!(texts().clean(&"requestid".repeat(1 << 20)).chars().count(), LONGEST);
     }
 
     #[test]
@@ -209,6 +247,7 @@ mod tests {
         };
         assert_eq!(clean("InvalidParameter"), ("InvalidParameter".into(), "InvalidParameter".into()));
         assert_eq!(clean("exampleKey0123456789"), ("…".into(), "UnknownCode".into()));
+        assert_eq!(clean("http://x/?Token=1"), ("…".into(), "UnknownCode".into()));
         assert_eq!(clean(&"x".repeat(1000)).0.chars().count(), LONGEST_CODE);
     }
 

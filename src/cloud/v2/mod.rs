@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use self::answer::Fields;
 pub use self::sign::SignatureMethod;
 use super::clock::CloudClock;
-use super::exchange::{clean_doubts, none_for};
+use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
@@ -81,7 +81,7 @@ impl V2 {
         Self { signature_method, ..self }
     }
 
-    async fn ask<T>(
+    async fn ask<T: Quoting>(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -92,7 +92,7 @@ impl V2 {
     }
 
     /// One request, sent once.
-    async fn call<T>(
+    async fn call<T: Quoting>(
         &self,
         route: Route,
         caller: &Caller,
@@ -148,8 +148,7 @@ impl Cloud for V2 {
             ("orderBy", "redisId".to_owned()),
             ("orderType", "0".to_owned()),
         ];
-        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
-        clean_doubts(caller, page)
+        self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await
     }
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {

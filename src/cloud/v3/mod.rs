@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use self::answer::Fields;
 use super::clock::CloudClock;
-use super::exchange::{clean_doubts, none_for};
+use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price, SizesSold,
@@ -79,7 +79,7 @@ impl V3 {
         Ok(Self { transport })
     }
 
-    async fn ask<T>(
+    async fn ask<T: Quoting>(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -90,7 +90,7 @@ impl V3 {
     }
 
     /// One request, sent once.
-    async fn call<T>(
+    async fn call<T: Quoting>(
         &self,
         route: Route,
         caller: &Caller,
@@ -123,8 +123,7 @@ impl V3 {
     }
 
     async fn page(&self, caller: &Caller, parameters: Value, offset: usize) -> Result<Dated<Page>, CloudError> {
-        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
-        clean_doubts(caller, page)
+        self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await
     }
 
     async fn ask_deal(
