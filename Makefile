@@ -4,9 +4,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test assets generate lint needs-cargo needs-go
+.PHONY: help demo test assets generate lint fuzz needs-cargo needs-go
 
 CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
+FUZZ_SECONDS ?= 60
 
 help: ## Says what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -30,6 +32,14 @@ lint: needs-cargo ## rustfmt, clippy, cargo-deny
 	cargo clippy --locked --all-targets -- -D warnings
 	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
+
+fuzz: needs-cargo ## Fuzzes each reader of what outsiders write, for FUZZ_SECONDS=60; FUZZ_TARGET=name for just one
+	@cargo fuzz --version 2>/dev/null | grep -qF ' $(CARGO_FUZZ)' || cargo install --locked cargo-fuzz@$(CARGO_FUZZ)
+	@for target in $(or $(FUZZ_TARGET),$$(cargo fuzz list)); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=1024; \
+	done
 
 # What is missing is said at once, not after ten minutes of building something else. KUBEBUILDER_ASSETS makes Go unnecessary.
 needs-cargo:

@@ -14,6 +14,8 @@ pub mod cli; // one file for each subcommand
 pub mod cloud; // the cloud's API: plain types, clients, limits; knows no Kubernetes
 mod controller; // watches, queue, reconcile
 mod decide; // the policy: pure
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing; // what outsiders write: each reader of it, with what must hold whatever it says
 mod leader; // leader election, for economy
 mod observe; // the cloud's lists, and whom a change wakes
 mod report; // status and Events

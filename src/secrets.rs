@@ -84,7 +84,7 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
     parse(&secret).map_err(|problem| Error::Unusable(format!("Secret {name}: {problem}")))
 }
 
-fn parse(secret: &Secret) -> Result<Keys, String> {
+pub(crate) fn parse(secret: &Secret) -> Result<Keys, String> {
     let field = |key: &str| -> Result<Option<String>, String> {
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
         let text =

@@ -4,6 +4,8 @@ mod clock;
 pub mod codes;
 mod digest;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 pub mod limits;
 mod listing;

@@ -3,6 +3,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod garbage_tests;
 mod read;
