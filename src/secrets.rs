@@ -73,6 +73,8 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
                 "The operator may not read Secret {name}: allow its ServiceAccount to get Secrets in namespace {namespace}."
             )));
         }
+        // serde quotes what it can't read.
+        Err(kube::Error::SerdeError(_)) => return Err(failed("the API server's answer can't be read".to_owned())),
         Err(error) => return Err(failed(plain(&error))),
         Ok(None) => {
             return Err(Error::Unusable(format!(
