@@ -41,8 +41,10 @@ pub(crate) fn text(data: &[u8]) {
         ..CloudError::no_answer(if code.is_empty() { "Unreadable" } else { code }, format!("it says: {said}"))
     };
     let texts = Texts::hiding(&credentials, &signature);
+    // What stands there already may be a part of a key, too.
+    let input = format!("{}\n{}\nUnknownCode", error.code_desc, error.message);
     let error = texts.clean_error(error);
-    assert_clean_error(&error, &[&key, &token, &signature], &format!("{code}\n{said}"));
+    assert_clean_error(&error, &[&key, &token, &signature], &input);
 }
 
 /// As the client reads an answer.

@@ -28,14 +28,15 @@ pub(crate) fn assert_line(text: &str, longest: usize) {
 pub(crate) fn assert_clean(text: &str, longest: usize, secrets: &[&str], input: &str) {
     assert_line(text, longest);
     assert!(!text.contains("://"), "an address: {text:?}");
-    let (said, heard) = (decodings(text), decodings(input));
+    let said = decodings(text);
     for secret in secrets.iter().filter(|secret| secret.len() >= 8) {
         assert!(!said.iter().any(|text| text.contains(secret)), "{secret} in {text:?}");
         let parts: Vec<_> = (0..=secret.len() - 8).filter_map(|at| secret.get(at..at + 8)).collect();
         let known = |text: &str| parts.iter().any(|part| text.contains(part));
-        // Whoever says parts of it from the beginning knows it otherwise.
-        if !heard.iter().any(|input| known(&input.replace(secret, "\0"))) {
-            assert!(!said.iter().any(|text| known(text)), "a part of {secret} in {text:?}");
+        if said.iter().any(|text| known(text)) {
+            // Whoever says parts of it from the beginning knows it otherwise.
+            let is_known = decodings(input).iter().any(|input| known(&input.replace(secret, "\0")));
+            assert!(is_known, "a part of {secret} in {text:?}");
         }
     }
 }
