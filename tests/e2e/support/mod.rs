@@ -4,6 +4,7 @@ mod api;
 mod children;
 mod cloud;
 mod cluster;
+mod leaks;
 mod operator;
 mod world;
 
