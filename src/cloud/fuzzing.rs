@@ -5,7 +5,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::clock::CloudClock;
 use super::exchange::{Quoting, understood};
-use super::text::Texts;
+use super::text::{Texts, word};
 use super::transport::{Reply, parse_date};
 use super::{CloudError, Credentials, Dated, ErrorKind, Meaning};
 use crate::fuzzing::{KEY, SIGNATURE, TOKEN, assert_clean, assert_clean_error, credentials};
@@ -35,14 +35,15 @@ pub(crate) fn text(data: &[u8]) {
     let [code, said] = ["", ""].map(|_| lines.next().unwrap_or_default());
     let credentials =
         Credentials { secret_key: key.clone().into(), token: Some(token.clone().into()), ..credentials() };
+    let name = word(code).unwrap_or_else(|| "UnknownCode".to_owned());
     let error = CloudError {
         kind: ErrorKind::Code(Meaning::Busy),
         cloud_code: Some(code.into()),
-        ..CloudError::no_answer(if code.is_empty() { "Unreadable" } else { code }, format!("it says: {said}"))
+        ..CloudError::no_answer(&name, format!("it says: {said}"))
     };
     let texts = Texts::hiding(&credentials, &signature);
     // What stands there already may be a part of a key, too.
-    let input = format!("{}\n{}\nUnknownCode", error.code_desc, error.message);
+    let input = format!("{code}\n{}\nUnknownCode", error.message);
     let error = texts.clean_error(error);
     assert_clean_error(&error, &[&key, &token, &signature], &input);
 }

@@ -28,9 +28,8 @@ impl Texts {
             credentials.secret_id.as_str(),
             signature,
         ];
-        // Cleaned like the text that they are looked for in; a front end may echo the form as it was sent.
-        let cleaned = plain.iter().map(|secret| one_line(secret));
-        let mut secrets: Vec<_> = cleaned.flat_map(spellings).collect();
+        // Cleaned like the text that they are looked for in.
+        let mut secrets: Vec<_> = plain.iter().map(|secret| one_line(secret)).collect();
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: a short one inside a long one would leave the rest of that behind.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -39,11 +38,8 @@ impl Texts {
     }
 
     pub(super) fn clean(&self, text: &str) -> String {
-        let mut text = one_line(text);
-        for secret in &self.secrets {
-            text = text.replace(secret, GONE);
-        }
-        let text = without_request_ids(&text);
+        let text = replaced(&one_line(text), |rest| self.secret(rest));
+        let text = replaced(&text, request_id);
         let words: Vec<_> = text.split(' ').map(|word| if word.contains("://") { GONE } else { word }).collect();
         bounded(&words.join(" "), LONGEST)
     }
@@ -61,11 +57,17 @@ impl Texts {
         }
     }
 
+    /// Length of the secret that `text` begins with, however a form, a URL or JSON spells it.
+    fn secret(&self, text: &str) -> Option<usize> {
+        self.secrets.iter().find_map(|secret| spelt(text.as_bytes(), secret.as_bytes()))
+    }
+
     /// A code is a word that others compare with: it stays whole, unless an address or a secret stands in it (and no short one does by
     /// chance: the `id` of a demo in `Invalid`).
     fn leaks(&self, code: &str) -> bool {
         let code = one_line(code);
-        code.contains("://") || self.secrets.iter().any(|secret| secret.len() >= 8 && code.contains(secret))
+        let long = Self { secrets: self.secrets.iter().filter(|secret| secret.len() >= 8).cloned().collect() };
+        code.contains("://") || replaced(&code, |rest| long.secret(rest)) != code
     }
 }
 
@@ -105,34 +107,31 @@ fn bounded(text: &str, longest: usize) -> String {
     }
 }
 
-/// As it is, as a form or a URL has it, and as JSON has it.
-fn spellings(text: String) -> [String; 8] {
-    let escaped = text.replace('\\', r"\\").replace('"', r#"\""#);
-    let slashes = escaped.replace('/', r"\/");
-    let encode = |unreserved: &[u8], upper: bool| -> String {
-        let encode = |byte: u8| match byte {
-            byte if byte.is_ascii_alphanumeric() || unreserved.contains(&byte) => char::from(byte).to_string(),
-            b' ' => "+".to_owned(),
-            _ if upper => format!("%{byte:02X}"),
-            _ => format!("%{byte:02x}"),
-        };
-        text.bytes().map(encode).collect()
-    };
-    let (form, url) = (b"-_.*", b"-_.~");
-    let [a, b, c, d] = [(form, true), (form, false), (url, true), (url, false)].map(|(set, upper)| encode(set, upper));
-    let plus = a.replace("%2B", "+");
-    [a, b, c, d, plus, escaped, slashes, text]
+/// Length of the secret at the beginning of a text, in which each byte may be percent-encoded or have a backslash before it.
+fn spelt(text: &[u8], secret: &[u8]) -> Option<usize> {
+    secret.iter().try_fold(0, |at, byte| match text.get(at..)? {
+        [plain, ..] if plain == byte => Some(at + 1),
+        [b'\\', escaped, ..] if escaped == byte => Some(at + 2),
+        [b'%', high, low, ..] if hex(*high, *low) == Some(*byte) => Some(at + 3),
+        [b'+', ..] if *byte == b' ' => Some(at + 1),
+        _ => None,
+    })
 }
 
-/// Takes out UUIDs, and what stands behind "RequestId" in any usual spelling.
-fn without_request_ids(text: &str) -> String {
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// The text without what begins at some place and has the `length` that is said there.
+fn replaced(text: &str, length: impl Fn(&str) -> Option<usize>) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        match request_id(rest) {
+        match length(rest) {
             Some(length) => {
                 kept.push_str(GONE);
-                rest = &rest[length..];
+                rest = rest.get(length..).unwrap_or_default();
             }
             None => {
                 kept.push(first);
@@ -143,7 +142,7 @@ fn without_request_ids(text: &str) -> String {
     kept
 }
 
-/// Length of the request id that `text` begins with, its label included. All lengths are of ASCII, so cuts are safe.
+/// Length of the request id that `text` begins with, its label included: a UUID, or what stands behind "RequestId" in any usual spelling. All lengths are of ASCII, so cuts are safe.
 fn request_id(text: &str) -> Option<usize> {
     const UUID: usize = 36;
     let bytes = text.as_bytes();
@@ -201,7 +200,7 @@ mod tests {
             token: None,
         };
         let texts = Texts::hiding(&credentials, "");
-        for said in [r#"a\"b\\c~d"#, "a%22b%5Cc~d", "a%22b%5Cc%7Ed"] {
+        for said in [r#"a\"b\\c~d"#, r#"a"b\\c~d"#, "a%22b%5Cc~d", "a%22b%5cc%7Ed"] {
             assert_eq!(texts.clean(said), "…", "{said}");
         }
     }
