@@ -27,8 +27,8 @@ pub(crate) fn text(data: &[u8]) {
     let mut lines = input.splitn(5, '\n');
     let mut line = |otherwise: &str| {
         let line = lines.next().unwrap_or_default();
-        // The Secret is held to that.
-        let fits = line.len() >= 8 && line.chars().all(|c| c.is_ascii_graphic());
+        // The Secret is held to that; and a word of ours is no secret.
+        let fits = line.len() >= 8 && line.chars().all(|c| c.is_ascii_graphic()) && !"UnknownCode".contains(line);
         if fits { line.to_owned() } else { otherwise.to_owned() }
     };
     let [key, token, signature] = [KEY, TOKEN, SIGNATURE].map(&mut line);
