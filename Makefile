@@ -4,9 +4,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify assets generate lint needs-cargo needs-go
+.PHONY: help demo test verify assets generate lint fuzz needs-cargo needs-go
 
 CARGO_DENY := 0.20.2
+CARGO_FUZZ := 0.13.2
+FUZZ_SECONDS ?= 60
 
 help: ## Says what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -20,7 +22,7 @@ test: needs-cargo needs-go ## All checks
 	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked --features failpoints
 
 verify: needs-cargo ## Hours of what `make test` does in a minute: a million simulated histories, and larger worlds for the model checker
-	VERIFY=1 HISTORIES=$${HISTORIES:-1000000} cargo test --locked --release --lib -- --nocapture --test-threads 2 model:: histories::whatever
+	VERIFY=1 HISTORIES=$${HISTORIES:-1000000} cargo test --locked --features failpoints --lib -- --nocapture --test-threads 2 model:: histories::whatever
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
 	@tools/assets
@@ -34,6 +36,14 @@ lint: needs-cargo ## rustfmt, clippy, cargo-deny
 	cargo clippy --locked -- -D warnings # as it is released
 	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
+
+fuzz: needs-cargo ## Fuzzes each reader of what outsiders write, for FUZZ_SECONDS=60; FUZZ_TARGET=name for just one
+	@cargo fuzz --version 2>/dev/null | grep -qF ' $(CARGO_FUZZ)' || cargo install --locked cargo-fuzz@$(CARGO_FUZZ)
+	@for target in $(or $(FUZZ_TARGET),$$(cargo fuzz list)); do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=1024; \
+	done
 
 # What is missing is said at once, not after ten minutes of building something else. KUBEBUILDER_ASSETS makes Go unnecessary.
 needs-cargo:

@@ -15,6 +15,8 @@ pub mod cloud; // the cloud's API: plain types, clients, limits; knows no Kubern
 mod controller; // watches, queue, reconcile
 mod decide; // the policy: pure
 pub mod failpoint; // where tests kill or freeze it; nothing in a release
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing; // what outsiders write: each reader of it, with what must hold whatever it says
 #[cfg(test)]
 mod histories; // seeded histories of all of it together, in virtual time
 mod leader; // leader election, for economy

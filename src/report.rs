@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     api::{Failure, Object, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
     api_server::{CALL, plain, version, within},
-    cloud::{Dated, Instance},
+    cloud::{Dated, Instance, one_line},
     decide::{Health, Seen, Verdict},
     failpoint::{Point, pass},
 };
@@ -325,8 +325,9 @@ fn shortened(name: &str) -> String {
     name.chars().take(150).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }
 
+/// A line for a terminal: what others wrote into the book is told, too.
 fn bounded(text: &str) -> String {
-    text.chars().take(MESSAGE_CHARS).collect()
+    one_line(text).chars().take(MESSAGE_CHARS).collect()
 }
 
 #[cfg(test)]

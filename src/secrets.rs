@@ -98,6 +98,8 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
                 "The operator may not read Secret {name}: allow its ServiceAccount to get Secrets in namespace {namespace}."
             )));
         }
+        // serde quotes what it can't read.
+        Err(kube::Error::SerdeError(_)) => return Err(failed("the API server's answer can't be read".to_owned())),
         Err(error) => return Err(failed(plain(&error))),
         Ok(None) => {
             return Err(Error::Unusable(format!(
@@ -109,7 +111,7 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Result<Keys, Erro
     parse(&secret).map_err(|problem| Error::Unusable(format!("Secret {name}: {problem}")))
 }
 
-fn parse(secret: &Secret) -> Result<Keys, String> {
+pub(crate) fn parse(secret: &Secret) -> Result<Keys, String> {
     let field = |key: &str| -> Result<Option<String>, String> {
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
         let text =

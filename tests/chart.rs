@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
-use support::{Api, Cluster, KEY, Operator, SECRET_ID, Simulator, World, instance, repository, wait_for};
+use support::{Api, Cluster, KEY, Operator, SECRET_ID, Simulator, World, instance, repository, secret, wait_for};
 
 #[path = "e2e/support/mod.rs"]
 pub mod support;
@@ -359,9 +359,8 @@ async fn with_watch_namespaces_it_works_in_these_and_may_read_nothing_elsewhere(
     let world = World::on(cluster.clone(), Api::V3, "forum", &[]).await;
     for namespace in ["blog", "elsewhere"] {
         cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
-        let keys = [format!("--from-literal=secretId={SECRET_ID}"), format!("--from-literal=secretKey={KEY}")];
-        let create = ["-n", namespace, "create", "secret", "generic", "qcloud", &keys[0], &keys[1]];
-        cluster.kubectl(&create).await.expect("a Secret");
+        let secret = secret("qcloud", SECRET_ID, KEY).to_string();
+        cluster.kubectl_with(&["-n", namespace, "apply", "-f", "-"], &secret).await.expect("a Secret");
     }
     let mut values = values(&world.cloud);
     values["api"] = json!("v3");

@@ -2,7 +2,7 @@
 
 mod redis_instance;
 mod redis_upgrade;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod testing;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -64,6 +64,7 @@ pub fn settled(phase: Phase, second: i64) -> RedisUpgradeStatus {
 }
 
 /// The status of an entry that was settled at that second because of an error.
+#[cfg(test)]
 pub fn settled_by(phase: Phase, second: i64, code: Option<i64>, code_desc: &str) -> RedisUpgradeStatus {
     RedisUpgradeStatus { error: Some(failure(code, code_desc, second)), ..settled(phase, second) }
 }
@@ -81,6 +82,7 @@ pub fn failure(code: Option<i64>, code_desc: &str, second: i64) -> Failure {
 }
 
 /// An order's error of API 3.0, with the number that it mirrors.
+#[cfg(test)]
 pub fn named(code: Option<i64>, cloud_code: &str, second: i64) -> Failure {
     let (_, name) = cloud_code.rsplit_once('.').unwrap_or(("", cloud_code));
     let action = "UpgradeInstance".into();

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use kube::{ResourceExt, runtime::watcher::Event};
 use parking_lot::RwLock;
 
+use super::in_order;
 use crate::{
     api::{REDIS_ID_LABEL, RedisUpgrade},
     api_server::{number, version},
@@ -22,7 +23,7 @@ pub struct Cache {
 impl Cache {
     /// The entries of an instance, lowest number first.
     pub fn entries(&self, redis_id: &str) -> Vec<RedisUpgrade> {
-        self.entries.read().get(redis_id).cloned().unwrap_or_default()
+        in_order(self.entries.read().get(redis_id).cloned().unwrap_or_default(), redis_id)
     }
 
     /// Takes an event of the watch; returns the redisIds whose entries may have changed.

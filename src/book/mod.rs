@@ -25,8 +25,8 @@ use crate::failpoint::{Point, pass};
 pub use cache::Cache;
 pub use permit::SendPermit;
 pub use transition::Outcome;
-#[cfg(test)]
-pub(crate) use transition::apply as applied;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {retention::prunable, transition::apply as applied};
 
 /// An order is sent within this time of the moment at which its book began to be read, or never (invariant B3).
 const SEND_WITHIN: Duration = Duration::from_secs(10);
@@ -72,6 +72,14 @@ pub struct Ledger {
     pub entries: Vec<RedisUpgrade>,
 }
 
+/// The entries of an instance among those that have its label, lowest number first. Anybody who may edit the book can put its label on
+/// another one's entry: a look at this instance says nothing of that, and must not settle it.
+pub(crate) fn in_order(mut entries: Vec<RedisUpgrade>, redis_id: &str) -> Vec<RedisUpgrade> {
+    entries.retain(|entry| entry.spec.redis_id == redis_id);
+    entries.sort_by_key(RedisUpgrade::number);
+    entries
+}
+
 /// What an entry says of the order.
 pub struct Order {
     pub region: String,
@@ -98,8 +106,7 @@ impl Book {
         let began = Instant::now();
         let by_instance = ListParams::default().labels(&format!("{REDIS_ID_LABEL}={redis_id}"));
         let list = within(CALL, self.api.list(&by_instance)).await?;
-        let mut entries = list.items;
-        entries.sort_by_key(RedisUpgrade::number);
+        let entries = in_order(list.items, redis_id);
         self.cache.put_all(redis_id, &entries, list.metadata.resource_version.as_deref());
         Ok(Ledger { began, redis_id: redis_id.into(), entries })
     }

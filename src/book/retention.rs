@@ -14,7 +14,7 @@ const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Settled entries, older than a day and not the highest number: accepted ones beyond the newest ten, Refused ones beyond the newest,
 /// Abandoned ones below a later accepted one. `entries`: lowest number first.
-pub(super) fn prunable(entries: &[RedisUpgrade], now: Timestamp) -> Vec<&RedisUpgrade> {
+pub(crate) fn prunable(entries: &[RedisUpgrade], now: Timestamp) -> Vec<&RedisUpgrade> {
     let mut accepted = 0;
     let mut refused = 0;
     let mut superfluous = Vec::new();

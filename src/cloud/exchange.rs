@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::text::Texts;
 use super::transport::{Reply, Route, Transport};
-use super::{Caller, CloudError, Dated, Meaning, Page};
+use super::{Accepted, Caller, CloudError, Dated, Meaning, Page, Price};
 
 /// A refusal of our time whose own `Date` is no further than this from what we sent has another cause than our clock.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(5);
 
 impl Transport {
     /// One request, sent once. `signature` is the one in it: no text of the answer may repeat that.
-    pub(super) async fn call<T>(
+    pub(super) async fn call<T: Quoting>(
         &self,
         route: Route,
         caller: &Caller,
@@ -23,12 +23,8 @@ impl Transport {
         read: impl FnOnce(&Reply) -> Result<T, CloudError>,
     ) -> Result<Dated<T>, CloudError> {
         let started = Instant::now();
-        let open = |reply: Reply| {
-            let at = reply.at;
-            read(&reply).map(|value| Dated { value, at }).map_err(|error| CloudError { at: Some(at), ..error })
-        };
         let texts = Texts::hiding(&caller.credentials, signature);
-        let answer = self.post(route, fill).await.and_then(open).map_err(|error| texts.clean_error(error));
+        let answer = understood(self.post(route, fill).await, &texts, read);
         let code = answer.as_ref().map_or_else(|error| error.code_desc.as_str(), |_| "Success");
         tracing::debug!(action, code, region = caller.region, duration = ?started.elapsed(), "called the cloud");
         answer
@@ -50,18 +46,41 @@ impl Transport {
     }
 }
 
+/// What an answer says. All that is told of it is cleaned here.
+pub(super) fn understood<T: Quoting>(
+    reply: Result<Reply, CloudError>,
+    texts: &Texts,
+    read: impl FnOnce(&Reply) -> Result<T, CloudError>,
+) -> Result<Dated<T>, CloudError> {
+    let open = |reply: Reply| {
+        let at = reply.at;
+        read(&reply)
+            .map(|value| Dated { value: value.cleaned(texts), at })
+            .map_err(|error| CloudError { at: Some(at), ..error })
+    };
+    reply.and_then(open).map_err(|error| texts.clean_error(error))
+}
+
 fn is_off(sent: Timestamp, answered: Option<Timestamp>) -> bool {
     answered.is_some_and(|at| at.duration_since(sent).abs() > SAME_TIME)
 }
 
-/// The doubts of a page quote the cloud.
-pub(super) fn clean_doubts(caller: &Caller, page: Result<Dated<Page>, CloudError>) -> Result<Dated<Page>, CloudError> {
-    let texts = Texts::hiding(&caller.credentials, "");
-    page.map(|mut page| {
-        page.value.doubts.iter_mut().for_each(|doubt| *doubt = texts.clean(doubt));
-        page
-    })
+/// What an answer says may quote the cloud in texts for people.
+pub(super) trait Quoting: Sized {
+    fn cleaned(self, _: &Texts) -> Self {
+        self
+    }
 }
+
+impl Quoting for Page {
+    fn cleaned(self, texts: &Texts) -> Self {
+        Self { doubts: self.doubts.iter().map(|doubt| texts.clean(doubt)).collect(), ..self }
+    }
+}
+
+impl Quoting for Accepted {}
+impl Quoting for Price {}
+impl<T> Quoting for Option<T> {}
 
 /// Takes the error with this code for "there is none".
 pub(super) fn none_for<T>(

@@ -1,16 +1,23 @@
 //! JSON from a cloud that may say anything: strict about structure, tolerant about how numbers are written.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::CloudError;
 
-/// Reads a body. Depth is bounded by serde_json (128). A key that stands twice in one object makes the whole answer
-/// doubtful, since readers disagree on which of the two counts.
+/// Bound on the values in an answer: an empty list takes two bytes there and dozens here. Those of 1000 instances of 3.0 are a fraction of that.
+const MOST_VALUES: usize = 500_000;
+
+/// Reads a body. Depth is bounded by serde_json (128), the memory that it takes by [`MOST_VALUES`] and the length of the body. A key that stands
+/// twice in one object makes the whole answer doubtful, since readers disagree on which of the two counts.
 pub(super) fn parse(body: &[u8]) -> Result<Value, CloudError> {
-    let unique: Result<Unique, _> = serde_json::from_slice(body);
-    match unique {
-        Ok(Unique(value)) => Ok(value),
+    let left = Cell::new(MOST_VALUES);
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = Unsure(&left).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    match value {
+        Ok(value) => Ok(value),
         Err(error) if error.is_data() => Err(CloudError::no_answer("Doubtful", error.to_string())),
         Err(error) => Err(CloudError::no_answer("Unreadable", format!("the answer is no JSON: {error}"))),
     }
@@ -43,17 +50,21 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-struct Unique(Value);
+/// Holds how many more values there may be.
+#[derive(Clone, Copy)]
+struct Unsure<'a>(&'a Cell<usize>);
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Unsure).map(Self)
+impl<'de> DeserializeSeed<'de> for Unsure<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1).ok_or_else(|| D::Error::custom("the answer has too many values"))?;
+        self.0.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct Unsure;
-
-impl<'de> Visitor<'de> for Unsure {
+impl<'de> Visitor<'de> for Unsure<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -86,7 +97,7 @@ impl<'de> Visitor<'de> for Unsure {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -94,7 +105,8 @@ impl<'de> Visitor<'de> for Unsure {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((key, Unique(value))) = entries.next_entry::<String, _>()? {
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the answer has the key {key:?} twice")));
             }
@@ -137,6 +149,15 @@ mod tests {
         let error = parse(br#"{"data":[{"size":1024,"size":2048}]}"#).unwrap_err();
         assert_eq!(error.code_desc, "Doubtful");
         assert!(error.message.contains(r#"the key "size" twice"#), "{}", error.message);
+    }
+
+    #[test]
+    fn an_answer_of_more_values_than_any_has_is_doubtful() {
+        let list = |values: usize| format!("[{}[]]", "[],".repeat(values - 2));
+        assert!(parse(list(MOST_VALUES).as_bytes()).is_ok());
+        let error = parse(list(MOST_VALUES + 1).as_bytes()).unwrap_err();
+        assert_eq!(error.code_desc, "Doubtful");
+        assert!(error.message.contains("too many values"), "{}", error.message);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::{CloudError, DealState, Instance, InstanceState, Page};
 /// Bound on the doubts of one page, and on the length of an id, in bytes.
 const MOST_DOUBTS: usize = 10;
 const LONGEST_ID: usize = 64;
+/// Bound on a value that is quoted, in bytes.
+const LONGEST_SHOWN: usize = 80;
 
 /// The answer can be read and must not be believed.
 pub(super) fn doubtful(what: impl Into<String>) -> CloudError {
@@ -35,7 +37,8 @@ pub(super) fn page(
     for row in rows {
         match instance(row) {
             Ok(instance) => instances.push(instance),
-            Err(error) => doubts.push(error.message),
+            Err(error) if doubts.len() < MOST_DOUBTS => doubts.push(error.message),
+            Err(_) => {}
         }
     }
     let mut times: HashMap<String, usize> = HashMap::new();
@@ -138,7 +141,9 @@ pub(super) fn is_deal(id: &str) -> bool {
     word && !id.is_empty() && !id.starts_with('-') && id != "0" && id.len() <= LONGEST_ID
 }
 
-/// A value for a message.
+/// A value for a message: whole, since of a secret that was cut its beginning could no longer be told from other text.
 pub(super) fn shown(value: Option<&Value>) -> String {
-    value.map_or_else(|| "(none)".to_owned(), |value| value.to_string().chars().take(60).collect())
+    let Some(value) = value else { return "(none)".to_owned() };
+    let text = value.to_string();
+    if text.len() <= LONGEST_SHOWN { text } else { format!("({} bytes of JSON)", text.len()) }
 }

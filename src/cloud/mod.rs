@@ -4,6 +4,8 @@ mod clock;
 pub mod codes;
 mod digest;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 pub mod limits;
 mod listing;
@@ -28,6 +30,7 @@ use digest::hex;
 
 pub use clock::Jump;
 pub use codes::{Meaning, meaning};
+pub(crate) use text::one_line;
 pub use transport::EndpointError;
 
 /// Who asks. The parts that must stay secret can't be printed.

@@ -8,6 +8,8 @@ use super::{CloudError, Credentials};
 const LONGEST: usize = 300;
 /// Bound on a code or the name of one, in characters.
 const LONGEST_CODE: usize = 64;
+/// Bound on a request id, in bytes.
+const LONGEST_REQUEST_ID: usize = 128;
 /// Stands for what was taken out.
 const GONE: &str = "…";
 
@@ -26,9 +28,8 @@ impl Texts {
             credentials.secret_id.as_str(),
             signature,
         ];
-        // Cleaned like the text that they are looked for in; a front end may echo the form as it was sent.
-        let cleaned = plain.iter().map(|secret| one_line(secret));
-        let mut secrets: Vec<_> = cleaned.flat_map(|secret| [form_encoded(&secret), secret]).collect();
+        // Cleaned like the text that they are looked for in.
+        let mut secrets: Vec<_> = plain.iter().map(|secret| one_line(secret)).collect();
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: a short one inside a long one would leave the rest of that behind.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -37,11 +38,8 @@ impl Texts {
     }
 
     pub(super) fn clean(&self, text: &str) -> String {
-        let mut text = one_line(text);
-        for secret in &self.secrets {
-            text = text.replace(secret, GONE);
-        }
-        let text = without_request_ids(&text);
+        let text = replaced(&one_line(text), |rest| self.secret(rest));
+        let text = replaced(&text, request_id);
         let words: Vec<_> = text.split(' ').map(|word| if word.contains("://") { GONE } else { word }).collect();
         bounded(&words.join(" "), LONGEST)
     }
@@ -59,10 +57,17 @@ impl Texts {
         }
     }
 
-    /// A code is a word that others compare with: it stays whole, unless a secret stands in it (and no short one does by
+    /// Length of the secret that `text` begins with, however a form, a URL or JSON spells it.
+    fn secret(&self, text: &str) -> Option<usize> {
+        self.secrets.iter().find_map(|secret| spelt(text.as_bytes(), secret.as_bytes()))
+    }
+
+    /// A code is a word that others compare with: it stays whole, unless an address or a secret stands in it (and no short one does by
     /// chance: the `id` of a demo in `Invalid`).
     fn leaks(&self, code: &str) -> bool {
-        self.secrets.iter().any(|secret| secret.len() >= 8 && one_line(code).contains(secret))
+        let code = one_line(code);
+        let long = Self { secrets: self.secrets.iter().filter(|secret| secret.len() >= 8).cloned().collect() };
+        code.contains("://") || replaced(&code, |rest| long.secret(rest)) != code
     }
 }
 
@@ -80,7 +85,7 @@ fn code_like(code: &str) -> String {
 }
 
 /// White space becomes single spaces; control and formatting characters (bidi overrides, zero width) go.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let kept: String = text
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
@@ -102,24 +107,31 @@ fn bounded(text: &str, longest: usize) -> String {
     }
 }
 
-fn form_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => char::from(byte).to_string(),
-        b' ' => "+".to_owned(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
+/// Length of the secret at the beginning of a text, in which each byte may be percent-encoded or have a backslash before it.
+fn spelt(text: &[u8], secret: &[u8]) -> Option<usize> {
+    secret.iter().try_fold(0, |at, byte| match text.get(at..)? {
+        [plain, ..] if plain == byte => Some(at + 1),
+        [b'\\', escaped, ..] if escaped == byte => Some(at + 2),
+        [b'%', high, low, ..] if hex(*high, *low) == Some(*byte) => Some(at + 3),
+        [b'+', ..] if *byte == b' ' => Some(at + 1),
+        _ => None,
+    })
 }
 
-/// Takes out UUIDs, and what stands behind "RequestId" in any usual spelling.
-fn without_request_ids(text: &str) -> String {
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// The text without what begins at some place and has the `length` that is said there.
+fn replaced(text: &str, length: impl Fn(&str) -> Option<usize>) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        match request_id(rest) {
+        match length(rest) {
             Some(length) => {
                 kept.push_str(GONE);
-                rest = &rest[length..];
+                rest = rest.get(length..).unwrap_or_default();
             }
             None => {
                 kept.push(first);
@@ -130,7 +142,7 @@ fn without_request_ids(text: &str) -> String {
     kept
 }
 
-/// Length of the request id that `text` begins with, its label included. All lengths are of ASCII, so cuts are safe.
+/// Length of the request id that `text` begins with, its label included: a UUID, or what stands behind "RequestId" in any usual spelling. All lengths are of ASCII, so cuts are safe.
 fn request_id(text: &str) -> Option<usize> {
     const UUID: usize = 36;
     let bytes = text.as_bytes();
@@ -147,7 +159,10 @@ fn request_id(text: &str) -> Option<usize> {
         .iter()
         .find(|label| bytes.get(..label.len()).is_some_and(|head| head.eq_ignore_ascii_case(label.as_bytes())))?
         .len();
-    let run = |from: usize, part: fn(&u8) -> bool| bytes.iter().skip(from).take_while(|byte| part(byte)).count();
+    // Bounded, or a long text of nothing but labels would take the square of its length.
+    let run = |from: usize, part: fn(&u8) -> bool| {
+        bytes.iter().skip(from).take(LONGEST_REQUEST_ID).take_while(|byte| part(byte)).count()
+    };
     let id = label + run(label, |byte| b" :=\"'[(".contains(byte));
     let end = id + run(id, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
     // "request id is missing" is no id: one has a digit.
@@ -172,6 +187,28 @@ mod tests {
         let said = "SecretId=AKIDexampleExample&Token=to%2Bken%2F1%3D%3D, key exampleKey0123456789 \
                     not EliP9YW3pW28FpsEdkXt/+WcGeI= or EliP9YW3pW28FpsEdkXt%2F%2BWcGeI%3D";
         assert_eq!(texts().clean(said), "SecretId=…&Token=…, key … not … or …");
+    }
+
+    #[test]
+    fn secrets_are_taken_out_as_urls_and_json_spell_them() {
+        for said in ["to%2bken%2f1%3d%3d", "EliP9YW3pW28FpsEdkXt%2f%2bWcGeI%3d", r"EliP9YW3pW28FpsEdkXt\/+WcGeI="] {
+            assert_eq!(texts().clean(said), "…", "{said}");
+        }
+        let credentials = Credentials {
+            secret_id: "AKIDexampleExample".into(),
+            secret_key: r#"a"b\c~d"#.to_owned().into(),
+            token: None,
+        };
+        let texts = Texts::hiding(&credentials, "");
+        for said in [r#"a\"b\\c~d"#, r#"a"b\\c~d"#, "a%22b%5Cc~d", "a%22b%5cc%7Ed"] {
+            assert_eq!(texts.clean(said), "…", "{said}");
+        }
+    }
+
+    #[test]
+    fn a_text_as_long_as_an_answer_may_be_is_cleaned_in_no_time() {
+        // With the square of its length this would take hours.
+        assert_eq!(texts().clean(&"requestid".repeat(1 << 20)).chars().count(), LONGEST);
     }
 
     #[test]
@@ -209,6 +246,7 @@ mod tests {
         };
         assert_eq!(clean("InvalidParameter"), ("InvalidParameter".into(), "InvalidParameter".into()));
         assert_eq!(clean("exampleKey0123456789"), ("…".into(), "UnknownCode".into()));
+        assert_eq!(clean("http://x/?Token=1"), ("…".into(), "UnknownCode".into()));
         assert_eq!(clean(&"x".repeat(1000)).0.chars().count(), LONGEST_CODE);
     }
 

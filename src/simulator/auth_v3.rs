@@ -91,7 +91,7 @@ impl Signed<'_> {
         Ok(format!("POST\n/\n\n{lines}\n{names}\n{}", hex(Sha256::digest(self.body))))
     }
 
-    fn sign(&self, secret: &str, timestamp: &str, date: &str, names: &str) -> Result<String, Failure> {
+    pub fn sign(&self, secret: &str, timestamp: &str, date: &str, names: &str) -> Result<String, Failure> {
         let scope = format!("{date}/{}/tc3_request", self.service);
         let digest = hex(Sha256::digest(self.canonical(names)?));
         let text = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{digest}");

@@ -267,9 +267,14 @@ impl Instance {
     }
 
     pub fn clock_set_back(&mut self, by: Duration) {
-        self.created -= by;
-        self.changes.iter_mut().for_each(|change| change.at -= by);
+        self.created = earlier(self.created, by);
+        self.changes.iter_mut().for_each(|change| change.at = earlier(change.at, by));
     }
+}
+
+/// The beginning of time if there is no such moment.
+pub(super) fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
+    moment.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 
 /// The error says, for a person, what is wrong.

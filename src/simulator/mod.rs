@@ -12,6 +12,8 @@ mod catalogue;
 mod deal;
 mod faults;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod instance;
 mod ledger;
 mod list;
@@ -202,15 +204,7 @@ impl Simulator {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let ended = self.ended.clone();
-        let sim = Arc::new(self);
-        let router = Router::new()
-            .route(wire_v2::PATH, get(version_2).post(version_2))
-            .route(wire_v3::PATH, post(version_3).fallback(nothing_there))
-            .merge(admin::router())
-            .fallback(nothing_there)
-            .layer(DefaultBodyLimit::max(MAX_BODY))
-            .layer(middleware::map_response_with_state(sim.clone(), dated))
-            .with_state(sim);
+        let router = self.router();
         let told = ended.clone();
         let server = axum::serve(listener, router).with_graceful_shutdown(async move {
             shutdown.await;
@@ -220,6 +214,19 @@ impl Simulator {
             result = server.into_future() => result,
             () = async { ended.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
         }
+    }
+
+    /// All that is answered.
+    fn router(self) -> Router {
+        let sim = Arc::new(self);
+        Router::new()
+            .route(wire_v2::PATH, get(version_2).post(version_2))
+            .route(wire_v3::PATH, post(version_3).fallback(nothing_there))
+            .merge(admin::router())
+            .fallback(nothing_there)
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer(middleware::map_response_with_state(sim.clone(), dated))
+            .with_state(sim)
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

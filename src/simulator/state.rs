@@ -270,8 +270,8 @@ impl Cloud {
             instance.clock_set_back(by);
         }
         for deal in self.deals.values_mut() {
-            deal.lock_at -= by;
-            deal.done_at -= by;
+            deal.lock_at = instance::earlier(deal.lock_at, by);
+            deal.done_at = instance::earlier(deal.done_at, by);
         }
     }
 }

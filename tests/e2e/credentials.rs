@@ -8,6 +8,17 @@ use serde_json::{Value, json};
 use crate::support::Api::{self, V2, V3};
 use crate::support::{KEY, SECRET_ID, World, codes, instance, secret, stalled_with, wait_for};
 
+/// Every test ends with a look for secrets. This one has planted one.
+#[rstest]
+#[tokio::test]
+#[should_panic(expected = "has key-of-the-shop-nobody-may-see in it")]
+async fn a_secret_that_anybody_can_see_fails_its_test() {
+    let world = World::new(V3, "planted", &[]).await;
+    let mut careless = instance("sessions", "crs-00000001", 1024);
+    careless["metadata"]["annotations"] = json!({"note": format!("the key is {KEY}")});
+    world.apply(careless).await.expect("a RedisInstance");
+}
+
 #[rstest]
 #[tokio::test]
 async fn each_goes_on_when_its_secret_is_put_right_and_others_are_untouched(#[values(V2, V3)] api: Api) {

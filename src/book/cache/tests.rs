@@ -32,6 +32,17 @@ fn entries_come_lowest_number_first() {
 }
 
 #[test]
+fn the_entry_of_another_instance_that_got_this_ones_label_is_none_of_it() {
+    let cache = Cache::default();
+    cache.put(&version(1, 1, Phase::Refused));
+    let mut foreign = version(2, 2, Phase::Written);
+    foreign.metadata.name = Some("crs-2-2".into());
+    foreign.spec.redis_id = "crs-2".into();
+    cache.put(&foreign);
+    assert_eq!(shows(&cache), [(1, Phase::Refused)]);
+}
+
+#[test]
 fn an_older_version_never_hides_a_newer_one() {
     let cache = Cache::default();
     cache.put(&version(1, 10, Phase::Placed));

@@ -3,6 +3,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod garbage_tests;
 mod read;
@@ -17,7 +19,7 @@ use secrecy::ExposeSecret;
 use self::answer::Fields;
 pub use self::sign::SignatureMethod;
 use super::clock::CloudClock;
-use super::exchange::{clean_doubts, none_for};
+use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Jump, Page, Price,
@@ -81,7 +83,7 @@ impl V2 {
         Self { signature_method, ..self }
     }
 
-    async fn ask<T>(
+    async fn ask<T: Quoting>(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -92,7 +94,7 @@ impl V2 {
     }
 
     /// One request, sent once.
-    async fn call<T>(
+    async fn call<T: Quoting>(
         &self,
         route: Route,
         caller: &Caller,
@@ -148,8 +150,7 @@ impl Cloud for V2 {
             ("orderBy", "redisId".to_owned()),
             ("orderType", "0".to_owned()),
         ];
-        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
-        clean_doubts(caller, page)
+        self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await
     }
 
     async fn find(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {

@@ -6,6 +6,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod read;
 mod sign;
 #[cfg(test)]
@@ -20,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::answer::Fields;
 use super::clock::CloudClock;
-use super::exchange::{clean_doubts, none_for};
+use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
     Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Jump, Page, Price,
@@ -79,7 +81,7 @@ impl V3 {
         Ok(Self { transport })
     }
 
-    async fn ask<T>(
+    async fn ask<T: Quoting>(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -90,7 +92,7 @@ impl V3 {
     }
 
     /// One request, sent once.
-    async fn call<T>(
+    async fn call<T: Quoting>(
         &self,
         route: Route,
         caller: &Caller,
@@ -123,8 +125,7 @@ impl V3 {
     }
 
     async fn page(&self, caller: &Caller, parameters: Value, offset: usize) -> Result<Dated<Page>, CloudError> {
-        let page = self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await;
-        clean_doubts(caller, page)
+        self.ask(caller, DIALECT.describe, parameters, |fields| read::page(fields, offset)).await
     }
 
     async fn ask_deal(

@@ -50,10 +50,14 @@ pub(super) fn price(fields: &Fields) -> Result<Price, CloudError> {
     };
     let fen = fen.map(f64::ceil).filter(|fen| *fen <= 1e15);
     let fen = fen.ok_or_else(|| doubtful(format!("the price is {} {}", shown(price), unit.unwrap_or("(no unit)"))))?;
-    let currency = fields.get("Currency").and_then(Value::as_str).filter(|name| name.len() == 3);
+    let currency = fields.get("Currency").and_then(Value::as_str).filter(is_currency);
     let currency = currency.ok_or_else(|| doubtful("the price has no currency"))?.to_owned();
     // Whole, and far below 2^53.
     Ok(Price { hundredths: fen as i64, currency })
+}
+
+fn is_currency(name: &&str) -> bool {
+    name.len() == 3 && name.bytes().all(|letter| letter.is_ascii_uppercase())
 }
 
 /// DescribeProductInfo: what is sold in all regions.
@@ -80,7 +84,8 @@ pub(super) fn sizes(fields: &Fields, region: &str, look: &Instance) -> Result<Op
         for gb in items(product, name).iter().filter_map(integer) {
             let size = gb.checked_mul(MB_PER_GB).and_then(|part| part.checked_mul(parts));
             // Sold out where every offer of it is.
-            size.map(|size| sizes.entry(size).and_modify(|out| *out &= sold_out).or_insert(sold_out));
+            size.filter(|size| *size > 0)
+                .map(|size| sizes.entry(size).and_modify(|out| *out &= sold_out).or_insert(sold_out));
         }
     }
     let sizes: Vec<_> = sizes.into_iter().map(|(size, sold_out)| SoldSize { size, sold_out }).collect();

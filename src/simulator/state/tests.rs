@@ -208,6 +208,16 @@ fn a_clock_set_back_undoes_nothing_and_holds_nothing_up() {
 }
 
 #[test]
+fn a_clock_set_back_ever_again_ends_at_the_beginning_of_time() {
+    let mut cloud = cloud(WhileInvisible::Refuse);
+    order(&mut cloud, 2048, 0).unwrap();
+    for _ in 0..1000 {
+        cloud.clock_set_back(Duration::from_secs(20 * 365 * 86_400));
+    }
+    assert_eq!(shows(&cloud, 0), (2, 2048));
+}
+
+#[test]
 fn lists_have_an_order_pages_and_a_total() {
     let mut cloud = cloud(WhileInvisible::Refuse);
     for (id, project_id) in [("c", 2), ("b", 1)] {

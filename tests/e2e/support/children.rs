@@ -8,6 +8,8 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use super::leaks;
+
 /// Where this run's logs and data are; those of runs that are over get removed.
 pub static RUN_DIR: LazyLock<PathBuf> = LazyLock::new(|| {
     let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
@@ -108,10 +110,12 @@ impl Child {
 }
 
 impl Drop for Child {
+    /// In whatever test: no secret and no signature is ever written.
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
         tell_reaper('-', self.process.id());
+        leaks::assert_none(&self.log.display().to_string(), &self.log());
         if std::thread::panicking() {
             let log = self.log();
             let mut tail: VecDeque<_> = log.lines().collect();
@@ -136,4 +140,12 @@ fn new_log(name: &str) -> (PathBuf, File) {
             File::create_new(&path).ok().map(|file| (path, file))
         })
         .expect("some number is free")
+}
+
+#[test]
+#[should_panic(expected = "has key-of-the-shop-nobody-may-see in it")]
+fn a_process_that_writes_a_secret_fails_its_test() {
+    let (said, _) =
+        Child::start_and_read_line("careless", Command::new("bash").args(["-c", "echo $0 >&2; echo done", super::KEY]));
+    drop(said);
 }

@@ -5,6 +5,7 @@ mod children;
 mod cloud;
 mod cluster;
 mod fleet;
+mod leaks;
 mod operator;
 mod proxy;
 mod world;

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::children::RUN_DIR;
-use super::{Api, Cluster, Kubectl, Operator, Simulator, wait_for};
+use super::{Api, Cluster, Kubectl, Operator, Simulator, leaks, wait_for};
 
 pub const SECRET_ID: &str = "AKIDshopshopshopshop";
 pub const KEY: &str = "key-of-the-shop-nobody-may-see";
-/// Keys that must never appear in a log.
-pub const KEYS: [&str; 2] = [KEY, "key-of-the-bank-nobody-may-see"];
+pub const TOKEN: &str = "token/of+the-shop-nobody-may-see==";
+/// Keys that nobody may see.
+pub const KEYS: [&str; 3] = [KEY, "key-of-the-bank-nobody-may-see", "not-the-key"];
 
 pub struct World {
     pub api: Api,
@@ -34,7 +36,7 @@ impl World {
 
     /// The same on a control plane of its own.
     pub async fn on(cluster: Arc<Cluster>, api: Api, test: &str, simulator: &[&str]) -> World {
-        let key = format!("{SECRET_ID}:{KEY}");
+        let key = format!("{SECRET_ID}:{KEY}:{TOKEN}");
         let mut arguments = vec!["--key", &key];
         let usual = [["--count", "8"], ["--upgrade-time", "1s"], ["--rate-limit", "0"], ["--timestamp-window", "3s"]];
         for usual in usual {
@@ -267,6 +269,43 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// In whatever test: no secret and no signature is in anything that people can look at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let (cluster, namespaces) = (self.cluster.clone(), [self.namespace.clone(), self.book_namespace.clone()]);
+        let seen = std::thread::spawn(move || everything(&cluster, &namespaces)).join().expect("a look at all");
+        for (place, text) in seen {
+            leaks::assert_none(&place, &text);
+        }
+    }
+}
+
+/// All objects of ours and all Events, by namespace and kind; without those that a control plane can't show which is being taken apart.
+fn everything(cluster: &Cluster, namespaces: &[String]) -> Vec<(String, String)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (client, mut seen) = (cluster.client().await, Vec::new());
+        for namespace in namespaces {
+            for (group, kind) in
+                [("crs.qcloud.com", "RedisInstance"), ("crs.qcloud.com", "RedisUpgrade"), ("events.k8s.io", "Event")]
+            {
+                let version = if group == "events.k8s.io" { "v1" } else { "v1alpha1" };
+                let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+                let api = kube::Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
+                let all = tokio::time::timeout(Duration::from_secs(5), api.list(&ListParams::default())).await;
+                if let Ok(Ok(list)) = all {
+                    let text = serde_json::to_string_pretty(&list.items).expect("it came as JSON");
+                    seen.push((format!("{kind} in {namespace}"), text));
+                }
+            }
+        }
+        seen
+    })
+}
+
 /// A RedisInstance with the Secret `qcloud`.
 pub fn instance(name: &str, redis_id: &str, mem_size: i64) -> Value {
     json!({
@@ -277,12 +316,14 @@ pub fn instance(name: &str, redis_id: &str, mem_size: i64) -> Value {
     })
 }
 
+/// Of temporary credentials where the id is that of the account.
 pub fn secret(name: &str, id: &str, key: &str) -> Value {
+    let token = if id == SECRET_ID { TOKEN } else { "" };
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name},
-        "stringData": {"secretId": id, "secretKey": key},
+        "stringData": {"secretId": id, "secretKey": key, "token": token},
     })
 }
 
