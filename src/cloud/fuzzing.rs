@@ -15,7 +15,9 @@ pub(crate) fn date(data: &[u8]) {
     let Some(date) = parse_date(data) else { return };
     let clock = CloudClock::new(|| Timestamp::UNIX_EPOCH);
     clock.learn(date);
-    assert!(clock.now() >= date && clock.offset() == Some(date.duration_since(Timestamp::UNIX_EPOCH)));
+    // It goes on from there.
+    let offset = clock.offset();
+    assert!(clock.now() >= date && offset >= Some(date.duration_since(Timestamp::UNIX_EPOCH)));
     // As RFC 9110 wants it, it is just that date.
     let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&date);
     assert!(text.is_err() || text.is_ok_and(|text| parse_date(text.as_bytes()) == Some(date)));
