@@ -6,7 +6,7 @@ use super::{
     FIXED, Map, Model,
     judge::Violation,
     policy::{Next, Told},
-    state::{Declared, Hand, Learnt, Progress, Sender, State, Write},
+    state::{Declared, Entry, Hand, Learnt, Progress, Sender, State, Trouble, Write},
     world::Reply,
 };
 use crate::{api::Phase, decide::Health};
@@ -59,14 +59,13 @@ impl Model {
         match write {
             Write::Nothing => Ok(None),
             Write::Status { number, before, after } => self.moved(state, *number, before, after),
-            Write::Order { entry, began, confirmed } => {
-                let declared = &state.declared[usize::from(entry.demand.by)];
-                let is_declared = declared.exists && declared.demand == entry.demand;
+            Write::Order { entry, began, confirmed, over } => {
+                let is_declared = state.declares(entry);
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);
                 if is_taken || !*confirmed && !is_declared || *began > 0 || state.book.len() >= super::state::ENTRIES {
                     return Ok(None);
                 }
-                self.judge_entry(state, entry)?;
+                self.judge_entry(state, entry, *over)?;
                 Ok(Some(self.written(state, *entry, Sender::Holds { began: *began })))
             }
         }
@@ -170,27 +169,30 @@ impl Model {
         let Some(declared) = state.declared.iter().find(|declared| declared.exists) else { return Ok(()) };
         let Some(told) = self.told(state, declared) else { return self.unless(true, Violation::NeverSettles) };
         let size = state.cloud.size;
-        let times = |phase: Phase| state.book.iter().filter(|entry| entry.status.phase == phase).count();
+        let counted = |entry: &&Entry| entry.number > declared.proceed_after;
+        let times =
+            |phase: Phase| state.book.iter().filter(counted).filter(|entry| entry.status.phase == phase).count();
+        let newest = state.book.iter().max_by_key(|entry| entry.number);
+        let refused = |trouble: Trouble| newest.is_some_and(|entry| entry.status.trouble == trouble);
         let is_true = match (told.health, told.reason) {
             (Health::Ready, _) => {
                 return self.unless(size < declared.size, Violation::ReadyForNothing);
             }
-            (_, "ReduceCapacityNotAllowed") => size > declared.size || times(Phase::Refused) > 0,
+            (_, "ReduceCapacityNotAllowed") => size > declared.size,
             (_, "SizeRegressed" | "SizeNotSeen") => state.dropped,
             (_, "OutcomeUnknown") => times(Phase::Abandoned) >= 3,
             (_, "UpgradeFailed") => times(Phase::Failed) >= 3,
-            (_, "ResourceNotEnough") => times(Phase::Refused) > 0,
+            (_, "ResourceNotEnough") => refused(Trouble::SoldOut),
             _ => false,
         };
         self.unless(!is_true, Violation::StalledForNothing)
     }
 
     fn honest_reply(&self, state: &State, to: u8) -> Reply {
-        use super::state::Trouble::{Busy, NoShrink};
         match () {
-            () if state.cloud.is_busy() => Reply::Refuses(Busy),
+            () if state.cloud.is_busy() => Reply::Refuses(Trouble::Busy),
             () if to > state.cloud.size || self.bounds.shrinks && to < state.cloud.size => Reply::Takes,
-            () => Reply::Refuses(NoShrink),
+            () => Reply::Refuses(Trouble::NoShrink),
         }
     }
 }

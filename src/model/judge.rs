@@ -13,6 +13,8 @@ pub(super) enum Violation {
     PaidTwice,
     /// An order was charged while another one was being carried out (B4).
     TwoAtOnce,
+    /// An order was written for what is not declared any more.
+    Undeclared,
     /// The instance was made smaller by an order (B6).
     Down,
     /// An order was sent that isn't in the book (B1).
@@ -49,11 +51,9 @@ impl Model {
         if fault && is_looked_for { Err(violation) } else { Ok(()) }
     }
 
-    /// An entry is about to be written.
-    pub(super) fn judge_entry(&self, state: &State, entry: &Entry) -> Verdict {
-        // An acceptance that came after its entry was given up is no reason not to have written the next one.
-        let open = |other: &Entry| !other.status.phase.is_settled() && !other.late;
-        self.unless(state.book.iter().any(open), Violation::WrittenOverUnsettled)?;
+    /// An entry is about to be written; `over`: while another one was unsettled in the book that was read for it.
+    pub(super) fn judge_entry(&self, state: &State, entry: &Entry, over: bool) -> Verdict {
+        self.unless(over, Violation::WrittenOverUnsettled)?;
         self.unless(entry.number <= state.highest, Violation::NumberTwice)?;
         let counted = state.book.iter().rev().filter(|other| other.number > state.proceeded);
         let since_success = || counted.clone().take_while(|other| other.status.phase != Phase::Fulfilled);

@@ -49,6 +49,14 @@ pub(super) enum Mutation {
     VersionsIgnored,
     /// The acceptance of an order that was given up is not written down (B5).
     LateAnswerDropped,
+    /// It is not read once more what is declared.
+    NotConfirmed,
+    /// What is dead is taken for fulfilled (B5).
+    DeadIsFulfilled,
+    /// One lost order counts for three (L1).
+    LostIsThreeTimesLost,
+    /// A size is misread (L1).
+    SizeMisread,
     /// An instance larger than declared is made smaller (B6).
     OrdersDown,
     /// What was paid is forgotten (B7).
@@ -88,6 +96,15 @@ pub(super) enum Mutation {
 #[case(LostIsForgotten, TriedTooOften)]
 #[case(PrunedSoon, PaidTwice)]
 #[case(DealNeverAsked, NeverSettles)]
+#[case(OverUnsettled, WrittenOverUnsettled)]
+#[case(OverUnsettled, TwoAtOnce)]
+#[case(NumbersNotUnique, NumberTwice)]
+#[case(NoWait, GivenUpThoughAccepted)]
+#[case(SentAgain, SentTwice)]
+#[case(NotConfirmed, Undeclared)]
+#[case(DeadIsFulfilled, FulfilledForNothing)]
+#[case(LostIsThreeTimesLost, StalledForNothing)]
+#[case(SizeMisread, ReadyForNothing)]
 fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] property: Violation) {
     let budget = match mutation {
         PaidIsForgotten => Budget { drops: 1, ..NOTHING },
@@ -103,6 +120,7 @@ fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] p
     };
     let (shrinks, declared): (_, [&'static [Size]; 2]) = match mutation {
         OrdersDown => (true, [&[2, 1], &[]]),
+        NotConfirmed => (false, [&[2, 3], &[]]),
         _ => (false, GROWTH.declared),
     };
     let bounds = Bounds {

@@ -79,7 +79,13 @@ impl Mind {
     }
 
     fn ask(&self, (declared, book, view, deal): Question) -> Next {
-        let entries: Vec<_> = book.iter().filter(|entry| self.is_seen(entry, &book)).map(real_entry).collect();
+        let seen = book.iter().filter(|entry| self.is_seen(entry, &book));
+        // (One lost order, taken for three, where that is the mutation.)
+        let times = |entry: &Entry| match self.mutation {
+            Some(Mutation::LostIsThreeTimesLost) if entry.status.phase == Phase::Abandoned => 3,
+            _ => 1,
+        };
+        let entries: Vec<_> = seen.flat_map(|entry| std::iter::repeat_n(real_entry(entry), times(entry))).collect();
         let instance = real_instance(&declared);
         let at = match self.mutation {
             Some(Mutation::OurClock) => real_time(0) + SignedDuration::from_secs(2 * TICK),
@@ -91,6 +97,7 @@ impl Mind {
             View::Absent => None,
             View::InProcess(size) if self.mutation == Some(Mutation::InProcessRuns) => Some(running(size)),
             View::InProcess(size) => Some((InstanceState::InProcess, size)),
+            View::Running(size) if self.mutation == Some(Mutation::SizeMisread) => Some(running(size + 1)),
             View::Running(size) => Some(running(size)),
         };
         let seen = shown.map_or(Seen::Absent(at), |(state, size)| {
@@ -143,6 +150,11 @@ impl Mind {
                 Next::AskDeal { order: order.deal_id.parse().expect("deals of the model are numbers") }
             }
             Some(Step::MarkDelivered { entry, at }) => moved(&entry, Outcome::Delivered { at }),
+            Some(Step::Settle { entry, at, evidence, error, .. })
+                if self.mutation == Some(Mutation::DeadIsFulfilled) =>
+            {
+                moved(&entry, Outcome::Settled { phase: Phase::Fulfilled, at, evidence, error })
+            }
             Some(Step::Settle { entry, phase, at, evidence, error }) => {
                 moved(&entry, Outcome::Settled { phase, at, evidence, error })
             }

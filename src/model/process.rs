@@ -79,8 +79,8 @@ impl Model {
                     let plan = self.plan(declared, state.book, *view, Progress::Upgrading);
                     // The order is signed by the look.
                     let aged = plan.iter().map(|write| match *write {
-                        Write::Order { entry, began, confirmed } => {
-                            Write::Order { entry: Entry { signed: *age, ..entry }, began, confirmed }
+                        Write::Order { entry, began, confirmed, over } => {
+                            Write::Order { entry: Entry { signed: *age, ..entry }, began, confirmed, over }
                         }
                         other => other,
                     });
@@ -133,7 +133,7 @@ impl Model {
                 && let Some(entry) =
                     book.iter().find(|entry| entry.status == Status { phase: Phase::Written, ..entry.status })
             {
-                plan.push(Write::Order { entry: *entry, began: 0, confirmed: true });
+                plan.push(Write::Order { entry: *entry, began: 0, confirmed: true, over: false });
                 break;
             }
             match self.mind.decide(declared, &book, view, deal) {
@@ -149,7 +149,8 @@ impl Model {
                 Next::Order { from, to } => {
                     let number = book.iter().map(|entry| entry.number).max().unwrap_or(0) + 1;
                     let entry = Entry { number, from, to, demand: declared.demand, ..Entry::written() };
-                    plan.push(Write::Order { entry, began: 0, confirmed: !self.bounds.is_edited() });
+                    let over = book.iter().any(|other| !other.status.phase.is_settled());
+                    plan.push(Write::Order { entry, began: 0, confirmed: !self.bounds.is_edited(), over });
                     break;
                 }
             }
@@ -167,11 +168,10 @@ impl Model {
         };
         match list[0] {
             Write::Nothing => {}
-            Write::Order { entry, began, confirmed: false } => {
-                let declared = state.declared[usize::from(entry.demand.by)];
-                if declared.exists && declared.demand == entry.demand {
+            Write::Order { entry, began, confirmed: false, over } if !self.has(Mutation::NotConfirmed) => {
+                if state.declares(&entry) {
                     let mut confirmed = *list;
-                    confirmed[0] = Write::Order { entry, began, confirmed: true };
+                    confirmed[0] = Write::Order { entry, began, confirmed: true, over };
                     step(Step::Confirms, *state, Hand::Writes(confirmed));
                 } else {
                     step(Step::Conflict, *state, Hand::Empty);
@@ -180,7 +180,7 @@ impl Model {
             Write::Order { entry, .. } if self.has(Mutation::SendsUnwritten) => {
                 step(Step::Writes { answered: false }, self.sent_again(state, &entry)?, writes(rest));
             }
-            Write::Order { entry, began, confirmed: true } => {
+            Write::Order { entry, began, confirmed, over } => {
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);
                 if is_taken && !self.has(Mutation::NumbersNotUnique) && !self.has(Mutation::SendsForOthers) {
                     if self.has(Mutation::SendsAfterConflict) {
@@ -190,7 +190,8 @@ impl Model {
                 } else if is_taken && self.has(Mutation::SendsForOthers) {
                     step(Step::Writes { answered: true }, self.sent_again(state, &entry)?, writes(rest));
                 } else if state.book.len() < self.bounds.entries {
-                    self.judge_entry(state, &entry)?;
+                    self.unless(!confirmed && !state.declares(&entry), Violation::Undeclared)?;
+                    self.judge_entry(state, &entry, over)?;
                     for answered in [true, false] {
                         // What the API server carries out so late, its client has given up; and a frozen one finds its permit expired.
                         let sender = if answered { Sender::Holds { began } } else { Sender::Gone };
@@ -252,7 +253,6 @@ impl Model {
         };
         let Some(entry) = next.book.iter_mut().find(is_it) else { return Ok(None) };
         self.judge_move(state, number, &entry.status, after)?;
-        entry.late |= entry.status.phase == Phase::Abandoned && after.phase == Phase::Placed;
         entry.status = *after;
         if self.has(Mutation::PrunedSoon) && after.phase.is_settled() {
             let at = next.book.iter().position(|entry| entry.number == number).expect("it was just there");

@@ -135,8 +135,6 @@ pub(super) struct Entry {
     pub demand: Demand,
     pub signed: Age,
     pub status: Status,
-    /// The cloud's acceptance was learnt after it had been given up.
-    pub late: bool,
 }
 
 impl Entry {
@@ -249,7 +247,8 @@ pub(super) enum Write {
     /// An entry's next status, if it still is as it was read.
     Status { number: u8, before: Status, after: Status },
     /// The next entry, once it is confirmed that it is still declared.
-    Order { entry: Entry, began: Age, confirmed: bool },
+    /// (`over`: while another one was unsettled in the book that was read.)
+    Order { entry: Entry, began: Age, confirmed: bool, over: bool },
 }
 
 /// How many more of these may happen.
@@ -287,6 +286,14 @@ pub(super) struct State {
     pub proceeded: u8,
     /// The highest number ever written.
     pub highest: u8,
+}
+
+impl State {
+    /// Is it declared now what this entry was written for?
+    pub(super) fn declares(&self, entry: &Entry) -> bool {
+        let declared = &self.declared[usize::from(entry.demand.by)];
+        declared.exists && declared.demand == entry.demand
+    }
 }
 
 impl View {

@@ -257,7 +257,9 @@ impl Model {
                 deed(Deed::SaysGoOn { by }, &|next| {
                     next.left.proceeds -= 1;
                     next.declared[by].proceed_after = next.highest;
-                    next.proceeded = next.highest;
+                    // It opens nothing unsettled (B4).
+                    let open = next.book.iter().find(|entry| !entry.status.phase.is_settled());
+                    next.proceeded = open.map_or(next.highest, |entry| entry.number - 1).max(next.proceeded);
                 });
             }
         }
