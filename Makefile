@@ -21,8 +21,12 @@ test: needs-cargo needs-go ## All checks
 	export NO_PROXY=$${NO_PROXY:+$$NO_PROXY,}127.0.0.1; \
 	KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=$${RUST_TEST_THREADS:-24} cargo test --locked --features failpoints
 
-verify: needs-cargo ## Hours of what `make test` does in a minute: a million simulated histories, and larger worlds for the model checker
+verify: needs-cargo needs-go ## More of the same: a million simulated histories, larger worlds for the model checker, all fates at all points
 	VERIFY=1 HISTORIES=$${HISTORIES:-1000000} cargo test --locked --features failpoints --lib -- --nocapture --test-threads 2 model:: histories::whatever
+	@assets=$$(tools/assets | tail -n 1); \
+	for seed in {1..9}; do \
+	  SEED=$$seed KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=8 cargo test --locked --features failpoints --test e2e killed frozen; \
+	done
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder
 	@tools/assets

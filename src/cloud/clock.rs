@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What one answer's `Date` may be away from what the one before it promised: the clocks of the cloud's front ends are set right to 30 s
-/// (`--request-lifetime` counts on that), either way; and a Date has whole seconds, and takes its time to come.
+/// What one answer's `Date` may be away from what the one before it promised. The cloud's front ends are no more than 30 s apart
+/// (`--request-lifetime` counts on that); and a Date has whole seconds, and a slow answer's is from before it came.
 const EVEN: SignedDuration = SignedDuration::from_secs(70);
 /// Jumps that are no further apart are counted together.
 const SERIES: Duration = Duration::from_secs(600);

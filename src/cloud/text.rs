@@ -112,6 +112,7 @@ fn spelt(text: &[u8], secret: &[u8]) -> Option<usize> {
     secret.iter().try_fold(0, |at, byte| match text.get(at..)? {
         [plain, ..] if plain == byte => Some(at + 1),
         [b'\\', escaped, ..] if escaped == byte => Some(at + 2),
+        [b'\\', b'u', b'0', b'0', high, low, ..] if hex(*high, *low) == Some(*byte) => Some(at + 6),
         [b'%', high, low, ..] if hex(*high, *low) == Some(*byte) => Some(at + 3),
         [b'+', ..] if *byte == b' ' => Some(at + 1),
         _ => None,
@@ -191,7 +192,12 @@ mod tests {
 
     #[test]
     fn secrets_are_taken_out_as_urls_and_json_spell_them() {
-        for said in ["to%2bken%2f1%3d%3d", "EliP9YW3pW28FpsEdkXt%2f%2bWcGeI%3d", r"EliP9YW3pW28FpsEdkXt\/+WcGeI="] {
+        for said in [
+            "to%2bken%2f1%3d%3d",
+            "EliP9YW3pW28FpsEdkXt%2f%2bWcGeI%3d",
+            r"EliP9YW3pW28FpsEdkXt\/+WcGeI=",
+            r"EliP9YW3pW28FpsEdkXt\/\u002bWcGeI\u003D",
+        ] {
             assert_eq!(texts().clean(said), "…", "{said}");
         }
         let credentials = Credentials {

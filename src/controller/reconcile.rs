@@ -284,9 +284,14 @@ impl Operator {
     fn announce_clock(&self, instance: &RedisInstance) {
         let Some(offset) = self.actor.calls.clock_offset() else { return };
         let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs().as_secs());
-        let news = if known == 0 { CLOCK_WORTH_A_WORD } else { CLOCK_NEWS };
         let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset.as_secs() };
-        let is_news = offset.as_secs().abs_diff(known) >= news;
+        let is_news = match (known, told) {
+            (0, 0) => false,
+            (0, _) => true,
+            // Well below what is worth a word: else it would be right and wrong again by turns.
+            (_, 0) => by < CLOCK_WORTH_A_WORD / 3,
+            _ => told.abs_diff(known) >= CLOCK_NEWS,
+        };
         // Of several at once one tells it.
         if !is_news || self.clock_announced.swap(told, Ordering::Relaxed) != known {
             return;

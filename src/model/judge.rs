@@ -75,7 +75,7 @@ impl Model {
         self.unless(order.to <= state.cloud.bought(state.proceeded), Violation::PaidTwice)?;
         self.unless(state.cloud.is_busy(), Violation::TwoAtOnce)?;
         self.unless(given_up, Violation::GivenUpThoughAccepted)?;
-        // Not promised with API 3.0: a person who resizes within lifetime and lag (architecture, §2).
+        // Not promised with API 3.0: a person who resizes within lifetime and lag (docs/money-safety.md).
         self.unless(order.to < state.cloud.size && state.enlarged >= self.dead(), Violation::Down)
     }
 

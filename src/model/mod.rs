@@ -8,7 +8,8 @@
 //!
 //! Where the model leaves something out, it may do more than the world can, not less: a lost answer is one that is delivered after the end of
 //! time, a crashed sender is one that is frozen for ever, a create that the API server carries out after its client has given up is a process
-//! frozen in it. Left to the simulated histories: reads of the book that are stale (it is read consistently), more than one instance (they
+//! frozen in it. It does less in this: a person's resize takes no time, every deal is known and paid, no entry is pruned, and the cloud's `Date` is
+//! right. Left to the simulated histories: reads of the book that are stale (it is read consistently), more than one instance (they
 //! share nothing but the account's balance), the Secret, and the watched copies, of which nothing is bought.
 
 mod calm;
