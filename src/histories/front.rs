@@ -253,7 +253,7 @@ fn carry_out(state: &mut State, request: Request) -> Result<Accepted, CloudError
     let busy = vendor.take(*now, request, chance);
     match busy {
         Ok(order) => {
-            judge.charged(&vendor.ledger, order);
+            judge.charged(vendor, order);
             Ok(Accepted { deal_id: order.to_string(), deal_name: None })
         }
         Err(number) => {

@@ -2,8 +2,10 @@
 //!
 //! *Paid twice* (architecture.md, B7 and L1): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
 //! instance, taken and not failed by then, bought already (`to` ≥ its `to`). The histories know no annotation `proceed-after`, so no
-//! person's word ever allows that. Excused, and counted, is what architecture.md names as not promised: a person who orders in the console,
-//! with API 3.0 (whose console makes an instance smaller, too), within W + L of an order of ours.
+//! person's word ever allows that. Excused, and counted, is what architecture.md names as not promised, where the person's act explains it:
+//! with API 3.0, whose console makes an instance smaller, too, one who does so within W + L of an order of ours whose answer was lost, after it
+//! was carried out and before the look that settles it; and one who makes it larger than what an order of ours on its way is for, which
+//! then makes it smaller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +34,8 @@ pub(super) struct Judge {
     declared: BTreeMap<String, BTreeSet<i64>>,
     /// The uids of entries whose orders were sent.
     sent: BTreeSet<String>,
+    /// When which entry was given up: by its uid.
+    given_up: BTreeMap<String, Millis>,
     /// The operator's latest write to the API server.
     pub(super) last_write: Option<(Millis, String)>,
     /// How often what isn't promised has happened.
@@ -105,14 +109,16 @@ impl Judge {
     }
 
     /// The cloud has taken an order.
-    pub(super) fn charged(&mut self, ledger: &[Order], index: usize) {
-        let Some((order, earlier)) = ledger.get(index).map(|order| (order, &ledger[..index])) else { return };
+    pub(super) fn charged(&mut self, vendor: &Vendor, index: usize) {
+        let Some((order, earlier)) = vendor.ledger.get(index).map(|order| (order, &vendor.ledger[..index])) else {
+            return;
+        };
         let (redis_id, to) = (&order.request.redis_id, order.request.to);
         let bought = earlier.iter().filter(|other| other.request.redis_id == *redis_id);
-        let paid = bought.filter(|other| !other.has_failed(order.taken)).find(|other| other.request.to >= to);
-        if paid.is_some_and(|paid| is_excused(paid, order)) {
-            self.excused += 1;
-        } else if let Some(paid) = paid {
+        let paid = bought.filter(|other| !other.has_failed(order.taken) && other.request.to >= to);
+        let (excused, paid): (Vec<_>, Vec<_>) = paid.partition(|paid| self.is_excused(vendor, paid));
+        self.excused += excused.len() as u64;
+        if let Some(paid) = paid.first() {
             self.broken(format!(
                 "paid twice: {redis_id} is ordered to {to} MB at {} s, and was ordered to {} MB at {} s",
                 order.taken / 1000,
@@ -120,15 +126,25 @@ impl Judge {
                 paid.taken / 1000
             ));
         }
-        if to < order.from && is_excused(order, order) {
+        if to < order.from && is_overtaken(order) {
             self.excused += 1;
         } else if to < order.from {
             self.broken(format!("B6: an order of ours makes {redis_id} smaller: from {} to {to} MB", order.from));
         }
     }
 
+    /// That order's entry was given up, for the look that settled it showed a size that a person had just made smaller.
+    fn is_excused(&self, vendor: &Vendor, paid: &Order) -> bool {
+        let given_up = paid.request.entry.as_ref().and_then(|entry| self.given_up.get(entry));
+        let made_smaller = vendor.taken_back(paid, given_up.copied().unwrap_or(0));
+        made_smaller.is_some_and(|ordered| ordered <= millis_of(paid.request.signed_at) + open())
+    }
+
     /// The phase of an entry was written.
-    pub(super) fn moved(&mut self, name: &str, before: &Value, after: &Value) {
+    pub(super) fn moved(&mut self, name: &str, uid: Option<String>, before: &Value, after: &Value, now: Millis) {
+        if let (Some(uid), true) = (uid, after == "Abandoned") {
+            self.given_up.entry(uid).or_insert(now);
+        }
         let (before, after) = (before.as_str().unwrap_or_default(), after.as_str().unwrap_or_default());
         let forward = match before {
             "Written" => true,
@@ -142,10 +158,16 @@ impl Judge {
     }
 }
 
-/// A person resized the instance within W + L of that order, and before the later one (or the same).
-fn is_excused(order: &Order, later: &Order) -> bool {
-    let near = (POLICY.lifetime + POLICY.lag).as_millis() as Millis;
-    later.by_hand.iter().any(|by_hand| millis_of(order.request.signed_at).abs_diff(*by_hand) <= near)
+/// W + L.
+fn open() -> Millis {
+    POLICY.open().as_millis() as Millis
+}
+
+/// A person made the instance larger than what the order is for, so shortly before it that its look didn't show that yet, or while it was on
+/// its way.
+fn is_overtaken(order: &Order) -> bool {
+    let lag = POLICY.lag.as_millis() as Millis;
+    order.from_by_hand.is_some_and(|ordered| ordered + lag >= millis_of(order.request.signed_at))
 }
 
 pub(super) fn uid(value: &Value) -> Option<String> {

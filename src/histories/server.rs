@@ -14,7 +14,7 @@ use tower::BoxError;
 
 use super::{
     gate::{Gate, Point, What},
-    judge::SECRETS,
+    judge::{SECRETS, uid},
     store::{Kind, Refusal},
     watch,
     world::{Clock, Millis, State, World},
@@ -173,10 +173,11 @@ impl Server {
             }
             Verb::Merge | Verb::Apply => {
                 let merge = *verb == Verb::Merge;
-                let phase = store.get(kind, namespace, name).map(|object| object.value["status"]["phase"].clone());
+                let before = store.get(kind, namespace, name).map(|object| &object.value);
+                let before = before.map(|entry| (uid(entry), entry["status"]["phase"].clone()));
                 let written = store.write_status(kind, namespace, name, body, merge, now).map(|text| text.to_string());
-                if let (Kind::Upgrade, Some(phase), Ok(_)) = (kind, phase, &written) {
-                    judge.moved(name, &phase, &body["status"]["phase"]);
+                if let (Kind::Upgrade, Some((uid, phase)), Ok(_)) = (kind, before, &written) {
+                    judge.moved(name, uid, &phase, &body["status"]["phase"], now);
                 }
                 written
             }

@@ -7,9 +7,10 @@ use super::{
     people::NAME,
     process::POLICY,
     store::Kind,
-    vendor::{Instance, MOST},
+    vendor::{Instance, MOST, Order},
     world::{Millis, State},
 };
+use crate::decide::NEVER_SENT;
 
 /// What hasn't settled, if anything.
 pub(super) fn unsettled(state: &State) -> Option<String> {
@@ -49,12 +50,12 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
         if matches!(phase, "Written" | "Placed") && seen(redis_id) {
             return Some(format!("{name} is {phase}"));
         }
-        let by_hand = of(state, redis_id).is_some_and(|instance| !instance.by_hand.is_empty());
         let order = state.vendor.ledger.iter().find(|order| order.request.entry == uid(&entry.value));
         let paid = order.is_some_and(|order| !order.has_failed(state.now));
+        let taken_back = || order.is_some_and(|order| state.vendor.taken_back(order, state.now).is_some());
         let untrue = match phase {
             "Refused" => order.is_some(),
-            "Abandoned" | "Failed" => paid && !by_hand,
+            "Abandoned" | "Failed" => paid && !taken_back(),
             _ => false,
         };
         if untrue {
@@ -112,8 +113,22 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
         "ReduceCapacityNotAllowed" => instance.size > desired,
         "MemSizeNotInRange" => desired > MOST,
         "CredentialsMissing" => !opens(state, value),
-        "SizeRegressed" | "SizeNotSeen" => instance.size < desired && !instance.by_hand.is_empty(),
-        "OutcomeUnknown" => in_phase("Abandoned") >= 3,
+        // It was bought, it was there, and a person has made it smaller since.
+        "SizeRegressed" => {
+            let bought = |entry: &&Value| entry["status"]["phase"] == "Fulfilled";
+            let sizes = entries().filter(bought).filter_map(|entry| entry["spec"]["to"].as_i64());
+            let gone = sizes.filter(|to| *to >= desired && instance.has_had(*to));
+            instance.size < desired && gone.count() > 0 && instance.made_smaller(desired, 0, state.now).is_some()
+        }
+        "SizeNotSeen" => {
+            let failed = |order: &&Order| entries().any(|entry| uid(entry) == order.request.entry && entry["status"]["phase"] == "Failed");
+            let ordered = state.vendor.ledger.iter().filter(failed);
+            instance.size < desired && ordered.filter(|order| state.vendor.taken_back(order, state.now).is_some()).count() > 0
+        }
+        "OutcomeUnknown" => {
+            let lost = |entry: &&Value| entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT;
+            entries().filter(lost).count() >= 3
+        }
         "UpgradeFailed" => in_phase("Failed") >= 3,
         "AuthFailure" if !opens(state, value) => true,
         // What the cloud said of the newest order, which waits for a person.

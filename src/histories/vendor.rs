@@ -59,8 +59,16 @@ pub(super) struct Instance {
     jobs: Vec<Job>,
     /// What was to be seen since when.
     history: Vec<(Millis, View)>,
-    /// When a person resized it.
-    pub(super) by_hand: Vec<Millis>,
+    /// What people ordered in the console.
+    pub(super) by_hand: Vec<ByHand>,
+    /// Who made it as large as it is, if a person did: when that was ordered.
+    pub(super) sized_by_hand: Option<Millis>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct ByHand {
+    pub(super) ordered: Millis,
+    pub(super) to: i64,
 }
 
 /// `None`: there is no such instance.
@@ -73,6 +81,7 @@ struct Job {
     to: i64,
     order: Option<usize>,
     begun: bool,
+    ordered: Millis,
 }
 
 /// An order as it is sent.
@@ -95,8 +104,8 @@ pub(super) struct Order {
     pub(super) from: i64,
     pub(super) fails: Option<Millis>,
     pub(super) done: Option<Millis>,
-    /// When a person had resized the instance before.
-    pub(super) by_hand: Vec<Millis>,
+    /// By whom the instance had that size: see [`Instance::sized_by_hand`].
+    pub(super) from_by_hand: Option<Millis>,
 }
 
 impl Order {
@@ -113,8 +122,8 @@ impl Vendor {
 
     pub(super) fn add(&mut self, redis_id: &str, size: i64) {
         let history = vec![(0, Some((InstanceState::Running, size)))];
-        let (jobs, by_hand) = Default::default();
-        let instance = Instance { size, isolated: false, absent: false, jobs, history, by_hand };
+        let (jobs, by_hand, sized_by_hand) = Default::default();
+        let instance = Instance { size, isolated: false, absent: false, jobs, history, by_hand, sized_by_hand };
         self.instances.insert(redis_id.to_owned(), instance);
     }
 
@@ -183,10 +192,10 @@ impl Vendor {
             let free = instance.jobs.iter().map(|job| job.ends).max().unwrap_or(0);
             let begins = (now + chance.below(nature.begins_within + 1)).max(free);
             let ends = begins + chance.between(1000, nature.takes_at_most);
-            instance.jobs.push(Job { begins, ends, to: request.to, order: Some(order), begun: false });
+            instance.jobs.push(Job { begins, ends, to: request.to, order: Some(order), begun: false, ordered: now });
         }
-        let (from, by_hand) = (instance.size, instance.by_hand.clone());
-        self.ledger.push(Order { request, taken: now, from, fails, done: None, by_hand });
+        let (from, from_by_hand) = (instance.size, instance.sized_by_hand);
+        self.ledger.push(Order { request, taken: now, from, fails, done: None, from_by_hand });
         self.work(now);
         Ok(order)
     }
@@ -199,9 +208,15 @@ impl Vendor {
         if free && to != instance.size && (to > instance.size || nature.shrinks) {
             let begins = now + chance.below(2000);
             let ends = begins + chance.between(1000, nature.takes_at_most);
-            instance.jobs.push(Job { begins, ends, to, order: None, begun: false });
-            instance.by_hand.push(now);
+            instance.jobs.push(Job { begins, ends, to, order: None, begun: false, ordered: now });
+            instance.by_hand.push(ByHand { ordered: now, to });
         }
+    }
+
+    /// When a person ordered to make smaller what that order had brought about, if that was until then.
+    pub(super) fn taken_back(&self, order: &Order, until: Millis) -> Option<Millis> {
+        let instance = self.instances.get(&order.request.redis_id)?;
+        instance.made_smaller(order.request.to, order.done?, until)
     }
 
     pub(super) fn change_by_hand(&mut self, redis_id: &str, now: Millis, change: impl FnOnce(&mut Instance)) {
@@ -227,6 +242,17 @@ impl Order {
 }
 
 impl Instance {
+    /// When a person ordered to make it smaller than that, between the two moments.
+    pub(super) fn made_smaller(&self, than: i64, from: Millis, until: Millis) -> Option<Millis> {
+        let between = |by_hand: &&ByHand| by_hand.to < than && (from..=until).contains(&by_hand.ordered);
+        self.by_hand.iter().find(between).map(|by_hand| by_hand.ordered)
+    }
+
+    /// Has it ever been that large?
+    pub(super) fn has_had(&self, size: i64) -> bool {
+        self.history.iter().filter_map(|(_, view)| *view).any(|(_, had)| had >= size)
+    }
+
     fn next_change(&self) -> Option<Millis> {
         self.jobs.first().map(|job| if job.begun { job.ends } else { job.begins })
     }
@@ -241,6 +267,7 @@ impl Instance {
         }
         let job = self.jobs.remove(0);
         self.size = job.to;
+        self.sized_by_hand = job.order.is_none().then_some(job.ordered);
         self.note(now);
         job.order
     }

@@ -87,7 +87,7 @@ impl World {
         state.now = state.now.max(now);
         let State { vendor, judge, now, chance, .. } = &mut *state;
         for order in vendor.advance(*now, chance) {
-            judge.charged(&vendor.ledger, order);
+            judge.charged(vendor, order);
         }
         state
     }
