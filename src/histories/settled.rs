@@ -12,6 +12,11 @@ use super::{
 };
 use crate::decide::NEVER_SENT;
 
+/// Three rounds of the list: one that begins just before, one that shows what there is, one after what came of it.
+const LOOKS: Millis = 180_000;
+/// Between two probes of a balance, at most.
+const BALANCE: Millis = 900_000;
+
 /// What hasn't settled, if anything.
 pub(super) fn unsettled(state: &State) -> Option<String> {
     let instances: Vec<&Value> = state.store.all(Kind::Instance).map(|(_, object)| &object.value).collect();
@@ -65,14 +70,27 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
     None
 }
 
-/// So long after the faults all has settled: W + 2 L, the upgrade, and the longest of the waits that were begun before.
+/// So long after the faults all has settled. At first what was begun before ends, all at the same time: an order that may come until W, and
+/// show within L when it is carried out; a backoff; a balance that is thought to be low. (A reconcile that fails waits 5 min at most, less than
+/// W + L.) Then one more order shows within L, and is carried out.
 pub(super) fn bound(state: &State) -> Millis {
-    let (lifetime, lag) = (POLICY.lifetime.as_millis() as Millis, POLICY.lag.as_millis() as Millis);
-    let tried = |value: &Value| matches!(value["status"]["phase"].as_str(), Some("Refused" | "Failed" | "Abandoned"));
-    let tries = state.store.all(Kind::Upgrade).filter(|(_, entry)| tried(&entry.value)).count();
-    // The policy's backoff, a probe of the balance, a reconcile's backoff, rounds of the list.
-    let waits = (lag << tries.min(6)).min(3_600_000) + 900_000 + 300_000 + 180_000;
-    2 * (lifetime + 2 * lag) + state.vendor.nature.takes_at_most + waits
+    let (lag, upgrade) = (POLICY.lag.as_millis() as Millis, state.vendor.nature.takes_at_most);
+    let open = POLICY.open().as_millis() as Millis + upgrade;
+    let backoff = state.vendor.instances.keys().map(|redis_id| lag << tries(state, redis_id).min(6)).max().unwrap_or(0);
+    let balance = if state.faults.contains_key("order: balance too low") { BALANCE } else { 0 };
+    open.max(backoff).max(balance) + lag + upgrade + LOOKS
+}
+
+/// So many of the newest entries ended in the same way, which the policy backs off from.
+fn tries(state: &State, redis_id: &str) -> usize {
+    let of_instance = state.store.all(Kind::Upgrade).filter(|(_, entry)| entry.value["spec"]["redisId"] == redis_id);
+    let mut phases: Vec<_> = of_instance
+        .map(|(_, entry)| (entry.value["metadata"]["name"].as_str().and_then(number), &entry.value["status"]["phase"]))
+        .collect();
+    phases.sort_by_key(|(number, _)| *number);
+    let newest = phases.last().map(|(_, phase)| *phase);
+    let in_a_row = phases.iter().rev().take_while(|(_, phase)| Some(*phase) == newest).count();
+    if newest.is_some_and(|phase| phase == "Fulfilled") { 0 } else { in_a_row }
 }
 
 fn of<'a>(state: &'a State, redis_id: &Value) -> Option<&'a Instance> {
@@ -121,12 +139,17 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             instance.size < desired && gone.count() > 0 && instance.made_smaller(desired, 0, state.now).is_some()
         }
         "SizeNotSeen" => {
-            let failed = |order: &&Order| entries().any(|entry| uid(entry) == order.request.entry && entry["status"]["phase"] == "Failed");
+            let failed = |order: &&Order| {
+                entries().any(|entry| uid(entry) == order.request.entry && entry["status"]["phase"] == "Failed")
+            };
             let ordered = state.vendor.ledger.iter().filter(failed);
-            instance.size < desired && ordered.filter(|order| state.vendor.taken_back(order, state.now).is_some()).count() > 0
+            instance.size < desired
+                && ordered.filter(|order| state.vendor.taken_back(order, state.now).is_some()).count() > 0
         }
         "OutcomeUnknown" => {
-            let lost = |entry: &&Value| entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT;
+            let lost = |entry: &&Value| {
+                entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT
+            };
             entries().filter(lost).count() >= 3
         }
         "UpgradeFailed" => in_phase("Failed") >= 3,
