@@ -82,6 +82,7 @@ impl Judge {
     pub(super) fn sent(
         &mut self,
         store: &Store,
+        vendor: &Vendor,
         redis_id: &str,
         to: i64,
         signed_at: i64,
@@ -99,7 +100,12 @@ impl Judge {
             Some(uid) => drop(self.sent.insert(uid.clone())),
             None => self.broken(format!("B3: the order of {to} MB signed at {signed} is sent a second time")),
         }
-        if now > millis_of(signed_at) + SEND_WITHIN {
+        // (By the clock of the front end that showed the look.)
+        let apart = vendor.nature.apart + 1;
+        if millis_of(signed_at) > now + apart {
+            self.broken(format!("B3: an order is signed at {signed}, which is yet to come"));
+        }
+        if now > millis_of(signed_at) + SEND_WITHIN + apart {
             self.broken(format!(
                 "B3: an order signed at {signed} is sent {} s later",
                 (now - millis_of(signed_at)) / 1000

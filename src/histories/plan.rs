@@ -18,6 +18,10 @@ pub(super) struct Plan {
     pub(super) cloud_reads: u64,
     pub(super) orders: u64,
     pub(super) slowness: u64,
+    /// So many of a thousand answers have a wild Date.
+    pub(super) wild_dates: u64,
+    /// So many processes are on a machine whose clock is off.
+    pub(super) clocks_off: u64,
     /// Of a process in a turn.
     pub(super) crashes: u64,
     pub(super) freezes: u64,
@@ -35,10 +39,13 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(chance: &mut Chance) -> Self {
         let staleness = chance.pick(&[0, 0, 5000, 20_000]);
+        let apart = chance.pick(&[0, 0, 5000, 15_000]);
         let nature = Nature {
             shrinks: chance.percent(50),
             second: chance.pick(&[Second::Refused, Second::Failed, Second::Taken]),
-            window: 330_000,
+            // Documented are 5 minutes; the clocks of the front ends make them longer (architecture.md, 2: W).
+            window: 300_000 + 30_000 - 2 * apart,
+            apart,
             staleness,
             begins_within: chance.pick(&[0, 2000, 58_000 - staleness]),
             takes_at_most: chance.pick(&[2000, 30_000, 120_000]),
@@ -55,6 +62,8 @@ impl Plan {
             cloud_reads: chance.pick(&[0, 0, 5, 20]),
             orders: chance.pick(&[0, 40, 90]),
             slowness: chance.pick(&[0, 0, 10]),
+            wild_dates: chance.pick(&[0, 0, 0, 20]),
+            clocks_off: chance.pick(&[0, 0, 30]),
             crashes: chance.pick(&[0, 10, 40]),
             freezes: chance.pick(&[0, 20, 60]),
             terminations: chance.pick(&[0, 0, 3]),

@@ -26,8 +26,10 @@ pub(super) struct Nature {
     /// An order for less is carried out, as by API 3.0.
     pub(super) shrinks: bool,
     pub(super) second: Second,
-    /// So long after its Timestamp an order is taken.
+    /// So long after its Timestamp an order is taken, by the clock of the front end that it comes to.
     pub(super) window: Millis,
+    /// The clock of each front end is right to this, either way.
+    pub(super) apart: Millis,
     /// How old what a look shows may be.
     pub(super) staleness: Millis,
     /// An order begins within this time.
@@ -47,6 +49,8 @@ pub(super) struct Vendor {
     pub(super) poor: bool,
     /// The keys that open the account.
     pub(super) keys: BTreeSet<String>,
+    /// How far the clock of the front end that is asked now is ahead.
+    pub(super) ahead: i64,
     /// Deals fail no more from then on.
     pub(super) calm_at: Millis,
 }
@@ -117,7 +121,7 @@ impl Order {
 impl Vendor {
     pub(super) fn new(nature: Nature, calm_at: Millis) -> Self {
         let (instances, ledger, flying, keys) = Default::default();
-        Self { nature, instances, ledger, flying, poor: false, keys, calm_at }
+        Self { nature, instances, ledger, flying, poor: false, keys, ahead: 0, calm_at }
     }
 
     pub(super) fn add(&mut self, redis_id: &str, size: i64) {
@@ -133,12 +137,19 @@ impl Vendor {
         self.flying.sort_by_key(|(arrives, _)| *arrives);
     }
 
+    /// What comes now is answered by any of the front ends.
+    pub(super) fn come_to_a_front_end(&mut self, chance: &mut Chance) {
+        let apart = self.nature.apart;
+        self.ahead = chance.below(2 * apart + 1) as i64 - apart as i64;
+    }
+
     /// Lets all happen that happens by itself until `now`, in its order. Returns the orders that were taken, by their place in the ledger.
     pub(super) fn advance(&mut self, now: Millis, chance: &mut Chance) -> Vec<usize> {
         let mut taken = Vec::new();
         while let Some(arrives) = self.flying.first().map(|(arrives, _)| *arrives).filter(|arrives| *arrives <= now) {
             let (_, request) = self.flying.remove(0);
             self.work(arrives);
+            self.come_to_a_front_end(chance);
             taken.extend(self.take(arrives, request, chance));
         }
         self.work(now);
@@ -160,7 +171,7 @@ impl Vendor {
     /// An order arrives. `Err`: the code of version 2 that it is answered with.
     pub(super) fn take(&mut self, now: Millis, request: Request, chance: &mut Chance) -> Result<usize, i64> {
         let nature = self.nature;
-        if at(now).as_millisecond() > request.signed_at * 1000 + nature.window as i64 {
+        if at(now).as_millisecond() + self.ahead > request.signed_at * 1000 + nature.window as i64 {
             return Err(4200);
         }
         let instance = self.instances.get_mut(&request.redis_id).filter(|instance| !instance.absent).ok_or(10701)?;
