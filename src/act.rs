@@ -142,7 +142,8 @@ impl Actor {
                 }
             }
         };
-        if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen {
+        // By a wrong Date, what is young would be old.
+        if let (Seen::Instance(Dated { at, .. }) | Seen::Absent(at), Ok(())) = (&seen, self.check_clock()) {
             self.book.prune(&entries, *at);
         }
         Ok(Done { entries, seen, decision })
