@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     gate::{Gate, Point, What},
+    history::Broken,
     vendor::{MOST, Request},
     world::{Clock, Millis, State, World, at},
 };
@@ -185,7 +186,13 @@ impl Cloud for Front {
             let (now, State { judge, store, vendor, .. }) = (state.now, &mut *state);
             let entry = judge.sent(store, vendor, &redis_id, to, signed_at, now);
             let request = Request { redis_id, to, signed_at, entry };
-            order(state, request, state.vendor.keys.contains(&key))
+            let (answer, wait) = order(state, request, state.vendor.keys.contains(&key));
+            let answer = answer.map_err(|error| match error.kind {
+                ErrorKind::NotSent => error,
+                _ if state.plan.broken == Broken::UnclearIsRefused && !error.is_plain_refusal() => code(4400),
+                _ => error,
+            });
+            (answer, wait)
         })
         .await
     }
@@ -304,11 +311,15 @@ fn order(state: &mut State, request: Request, opens: bool) -> Said<Accepted> {
 }
 
 fn carry_out(state: &mut State, request: Request) -> Result<Accepted, CloudError> {
-    let State { vendor, chance, judge, now, .. } = state;
+    let State { vendor, chance, judge, plan, now, .. } = state;
+    let again = (plan.broken == Broken::Repeated).then(|| request.clone());
     let busy = vendor.take(*now, request, chance);
     match busy {
         Ok(order) => {
             judge.charged(vendor, order);
+            if let Some(Ok(order)) = again.map(|request| vendor.take(*now, request, chance)) {
+                judge.charged(vendor, order);
+            }
             Ok(Accepted { deal_id: order.to_string(), deal_name: None })
         }
         Err(number) => {

@@ -2,6 +2,7 @@
 
 use super::{
     chance::Chance,
+    history::Broken,
     people::Act,
     vendor::{Nature, Second},
     world::Millis,
@@ -31,6 +32,9 @@ pub(super) struct Plan {
     pub(super) processes: usize,
     /// What people do, by its time.
     pub(super) acts: Vec<(Millis, Act)>,
+    /// There is a book of long ago.
+    pub(super) old_book: bool,
+    pub(super) broken: Broken,
     pub(super) namespaces: &'static [&'static str],
     /// Which instance the second RedisInstance is about.
     pub(super) second_id: &'static str,
@@ -70,6 +74,8 @@ impl Plan {
             watch_late: chance.pick(&[0, 2000, 20_000]),
             processes: chance.pick(&[1, 2]),
             acts: Vec::new(),
+            old_book: chance.percent(8),
+            broken: Broken::Nothing,
             namespaces,
             second_id: chance.pick(&["crs-1", "crs-2"]),
         };
@@ -81,7 +87,7 @@ impl Plan {
         for _ in 0..chance.below(6) {
             let when = chance.below(self.calm_at);
             let namespace = chance.pick(self.namespaces);
-            let act = match chance.below(22) {
+            let act = match chance.below(23) {
                 0..=4 => Act::Grow(namespace),
                 5 => Act::GrowTooFar(namespace),
                 6 | 7 => Act::Shrink(namespace),
@@ -91,7 +97,8 @@ impl Plan {
                 12 => Act::Request(namespace),
                 13 => Act::Observe(namespace, chance.percent(50)),
                 14 => Act::ReplaceSecret(namespace, chance.pick(&[1, 2, 3])),
-                15 => Act::ResizeByHand(chance.percent(25)),
+                15 => Act::ResizeByHand(chance.percent(40)),
+                22 => Act::Proceed(namespace),
                 16 => Act::Isolate,
                 17 => Act::EmptyBalance,
                 18 => Act::Compact,
@@ -106,6 +113,8 @@ impl Plan {
                 Act::ReplaceSecret(namespace, _) if chance.percent(50) => {
                     self.acts.push((mends, Act::ReplaceSecret(namespace, 0)));
                 }
+                // The person goes on with what was made smaller.
+                Act::ResizeByHand(true) if chance.percent(50) => self.acts.push((mends, Act::Proceed("a"))),
                 Act::Isolate => self.acts.push((mends, Act::Restore)),
                 Act::EmptyBalance => self.acts.push((mends, Act::TopUp)),
                 _ => {}

@@ -3,14 +3,17 @@
 use serde_json::Value;
 
 use super::{
-    judge::{KEYS, uid},
+    judge::{KEYS, number},
     people::NAME,
     process::POLICY,
     store::Kind,
     vendor::{Instance, MOST, Order},
     world::{Millis, State},
 };
-use crate::decide::NEVER_SENT;
+use crate::{
+    api::{PROCEED_AFTER, number_in},
+    decide::NEVER_SENT,
+};
 
 /// Three rounds of the list: one that begins just before, one that shows what there is, one after what came of it.
 const LOOKS: Millis = 180_000;
@@ -55,7 +58,7 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
         if matches!(phase, "Written" | "Placed") && seen(redis_id) {
             return Some(format!("{name} is {phase}"));
         }
-        let order = state.vendor.ledger.iter().find(|order| order.request.entry == uid(&entry.value));
+        let order = state.vendor.ledger.iter().find(|order| order.request.is_for(&entry.value));
         let paid = order.is_some_and(|order| !order.has_failed(state.now));
         let taken_back = || order.is_some_and(|order| state.vendor.taken_back(order, state.now).is_some());
         let untrue = match phase {
@@ -84,9 +87,8 @@ pub(super) fn bound(state: &State) -> Millis {
 /// So many of the newest entries ended in the same way, which the policy backs off from.
 fn tries(state: &State, redis_id: &str) -> usize {
     let of_instance = state.store.all(Kind::Upgrade).filter(|(_, entry)| entry.value["spec"]["redisId"] == redis_id);
-    let mut phases: Vec<_> = of_instance
-        .map(|(_, entry)| (entry.value["metadata"]["name"].as_str().and_then(number), &entry.value["status"]["phase"]))
-        .collect();
+    let mut phases: Vec<_> =
+        of_instance.map(|(_, entry)| (number(&entry.value), &entry.value["status"]["phase"])).collect();
     phases.sort_by_key(|(number, _)| *number);
     let newest = phases.last().map(|(_, phase)| *phase);
     let in_a_row = phases.iter().rev().take_while(|(_, phase)| Some(*phase) == newest).count();
@@ -122,7 +124,11 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             .map(|(_, entry)| &entry.value)
             .filter(|entry| entry["spec"]["redisId"] == *redis_id)
     };
-    let newest = || entries().max_by_key(|entry| entry["metadata"]["name"].as_str().and_then(number));
+    // A person's word takes out all up to that entry.
+    let word = value["metadata"]["annotations"][PROCEED_AFTER].as_str();
+    let proceed_after = word.and_then(|name| number_in(name, redis_id.as_str()?)).unwrap_or(0);
+    let counted = || entries().filter(|entry| number(entry) > proceed_after);
+    let newest = || entries().max_by_key(|entry| number(entry));
     let in_phase = |phase: &str| entries().filter(|entry| entry["status"]["phase"] == phase).count();
     match reason {
         "DuplicateRedisId" => {
@@ -134,13 +140,13 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
         // It was bought, it was there, and a person has made it smaller since.
         "SizeRegressed" => {
             let bought = |entry: &&Value| entry["status"]["phase"] == "Fulfilled";
-            let sizes = entries().filter(bought).filter_map(|entry| entry["spec"]["to"].as_i64());
+            let sizes = counted().filter(bought).filter_map(|entry| entry["spec"]["to"].as_i64());
             let gone = sizes.filter(|to| *to >= desired && instance.has_had(*to));
             instance.size < desired && gone.count() > 0 && instance.made_smaller(desired, 0, state.now).is_some()
         }
         "SizeNotSeen" => {
             let failed = |order: &&Order| {
-                entries().any(|entry| uid(entry) == order.request.entry && entry["status"]["phase"] == "Failed")
+                counted().any(|entry| order.request.is_for(entry) && entry["status"]["phase"] == "Failed")
             };
             let ordered = state.vendor.ledger.iter().filter(failed);
             instance.size < desired
@@ -150,10 +156,12 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             let lost = |entry: &&Value| {
                 entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT
             };
-            entries().filter(lost).count() >= 3
+            counted().filter(lost).count() >= 3
         }
         "UpgradeFailed" => in_phase("Failed") >= 3,
         "AuthFailure" if !opens(state, value) => true,
+        // It goes on by itself.
+        "AccountBalanceNotEnough" => false,
         // What the cloud said of the newest order, which waits for a person.
         _ => newest().is_some_and(|entry| {
             let error = &entry["status"]["error"];
@@ -162,8 +170,4 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             entry["status"]["phase"] == "Refused" && waits
         }),
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    name.rsplit_once('-')?.1.parse().ok()
 }

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     chance::Chance,
+    judge::{Entry, uid},
     world::{Millis, at},
 };
 use crate::cloud::InstanceState;
@@ -96,7 +99,13 @@ pub(super) struct Request {
     /// By the Unix clock, seconds.
     pub(super) signed_at: i64,
     /// The entry that it is sent for, if there is one.
-    pub(super) entry: Option<String>,
+    pub(super) entry: Option<Entry>,
+}
+
+impl Request {
+    pub(super) fn is_for(&self, entry: &Value) -> bool {
+        self.entry.as_ref().is_some_and(|own| Some(&own.uid) == uid(entry).as_ref())
+    }
 }
 
 /// An order that was taken, and is charged unless it fails.
