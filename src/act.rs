@@ -142,7 +142,8 @@ impl Actor {
                 }
             }
         };
-        if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen {
+        // By a wrong Date, what is young would be old.
+        if let (Seen::Instance(Dated { at, .. }) | Seen::Absent(at), Ok(())) = (&seen, self.check_clock()) {
             self.book.prune(&entries, *at);
         }
         Ok(Done { entries, seen, decision })
@@ -351,10 +352,12 @@ impl Actor {
     }
 }
 
-/// What a look shows of an accepted order is so whatever its time is; all else that is written down stands or falls with that.
+/// That a look shows the size of an accepted order is so whatever its time is; all else that is written down stands or falls with that.
 fn rests_on_time(step: &Step, entries: &[RedisUpgrade]) -> bool {
     match step {
         Step::AskDeal { .. } => false,
+        // From the time of a failure the next try is counted: after a wrong one, maybe in years.
+        Step::Settle { phase: Phase::Failed, .. } => true,
         Step::Settle { entry: name, .. } => {
             !entries.iter().any(|entry| entry.name_any() == *name && entry.phase() == Phase::Placed)
         }
@@ -400,6 +403,9 @@ mod tests {
         assert!(rests_on_time(&Step::MarkDelivered { entry: "crs-1-1".into(), at }, &entries[1..]));
         assert!(rests_on_time(&settle, &entries[..1]));
         assert!(!rests_on_time(&settle, &entries[1..]));
+        let failed =
+            Step::Settle { entry: "crs-1-1".into(), phase: Phase::Failed, at, evidence: String::new(), error: None };
+        assert!(rests_on_time(&failed, &entries[1..]), "its next try is counted from there");
         assert!(!rests_on_time(&Step::AskDeal { entry: "crs-1-1".into(), order }, &entries[1..]));
     }
 

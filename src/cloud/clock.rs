@@ -24,7 +24,7 @@ pub struct Jump {
 
 /// Follows the `Date` of the latest answer by the monotonic clock, so that the local clock counts for the very first
 /// request only, and a step of it never does.
-pub(super) struct CloudClock {
+pub(crate) struct CloudClock {
     local: Box<dyn Fn() -> Timestamp + Send + Sync>,
     learnt: Mutex<Option<Learnt>>,
 }
@@ -52,32 +52,32 @@ impl Learnt {
 }
 
 impl CloudClock {
-    pub(super) fn new(local: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(local: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self { local: Box::new(local), learnt: Mutex::new(None) }
     }
 
-    pub(super) fn learn(&self, date: Timestamp) {
+    pub(crate) fn learn(&self, date: Timestamp) {
         let mut learnt = self.learnt.lock();
         // Before the first answer nothing is known of the cloud's clock: that it isn't ours is no jump.
         let jump = learnt.and_then(|before| before.jump_to(date).or(before.jump));
         *learnt = Some(Learnt { date, when: Instant::now(), jump });
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.latest().map_or_else(&self.local, |learnt| learnt.now())
     }
 
     /// How far the cloud's clock is ahead of the local one as that is now: a step of the local one shows in it at once.
-    pub(super) fn offset(&self) -> Option<SignedDuration> {
+    pub(crate) fn offset(&self) -> Option<SignedDuration> {
         self.latest().map(|learnt| learnt.now().duration_since((self.local)()))
     }
 
     /// Is it what the answers before promised?
-    pub(super) fn is_even(&self, date: Timestamp) -> bool {
+    pub(crate) fn is_even(&self, date: Timestamp) -> bool {
         self.latest().is_none_or(|learnt| learnt.jump_to(date).is_none())
     }
 
-    pub(super) fn jump(&self) -> Option<Jump> {
+    pub(crate) fn jump(&self) -> Option<Jump> {
         self.latest()?.jump
     }
 

@@ -28,6 +28,8 @@ use crate::book::SendPermit;
 
 use digest::hex;
 
+#[cfg(test)]
+pub(crate) use clock::CloudClock;
 pub use clock::Jump;
 pub use codes::{Meaning, meaning};
 pub(crate) use text::one_line;

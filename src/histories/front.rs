@@ -3,19 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
 use super::{
     gate::{Gate, Point, What},
+    history::Broken,
     vendor::{MOST, Request},
-    world::{Clock, Millis, State, World, at, date},
+    world::{Clock, Millis, State, World, at},
 };
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout,
-        Meaning, Page, Price, SizesSold, meaning, v2, v3,
+        Accepted, Caller, Cloud, CloudClock, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState,
+        Jump, Layout, Meaning, Page, Price, SizesSold, meaning, v2, v3,
     },
 };
 
@@ -25,7 +27,14 @@ pub(super) struct Front {
     pub(super) clock: Clock,
     pub(super) who: &'static str,
     pub(super) shrinks: bool,
+    /// The real one: what the operator knows of the cloud's time.
+    pub(super) time: CloudClock,
 }
+
+/// A later answer's Date says nothing of now, as in the real client.
+const DATES: Duration = Duration::from_secs(30);
+/// A read whose Timestamp is further away is refused.
+const READ_WINDOW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What the cloud says, and how long that takes.
 type Said<T> = (Result<T, CloudError>, Millis);
@@ -38,22 +47,28 @@ impl Front {
         told: &str,
         apply: impl FnOnce(&mut State) -> Said<T>,
     ) -> Result<Dated<T>, CloudError> {
+        let sent = Instant::now();
         self.gate.pass(what, Point::Before).await;
-        let (answer, wait, said_at) = {
+        let (answer, wait, dated) = {
             let now = self.clock.now();
             let mut state = self.world.at(now);
+            let dated = front_end(&mut state, now);
             let (answer, wait) = apply(&mut state);
             let result = answer.as_ref().map_or_else(|error| error.code_desc.clone(), |_| "ok".to_owned());
             state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}", Waiting(wait)));
-            (answer, wait, now + wait)
+            (answer, wait, dated)
         };
         self.gate.pass(what, Point::Applied).await;
         if wait > 0 {
             sleep(Duration::from_millis(wait)).await;
         }
         self.gate.pass(what, Point::Delivered).await;
-        // The Date is that of the look, not of its arrival.
-        let dated = date(said_at - wait);
+        // As the real client does it: the Date is that of the look, not of its arrival, and that of an order's answer is not trusted blindly.
+        let dated = if what == What::Order && !self.time.is_even(dated) { self.time.now() } else { dated };
+        let is_answer = answer.as_ref().map_or_else(|error| matches!(error.kind, ErrorKind::Code(_)), |_| true);
+        if is_answer && sent.elapsed() <= DATES {
+            self.time.learn(dated);
+        }
         answer.map(|value| Dated { value, at: dated }).map_err(|error| match error.kind {
             ErrorKind::Code(_) => CloudError { at: Some(dated), ..error },
             _ => error,
@@ -65,10 +80,30 @@ impl Front {
         what: What,
         told: &str,
         caller: &Caller,
+        answer: impl Fn(&mut State) -> T + Sync,
+    ) -> Result<Dated<T>, CloudError> {
+        match self.read_once(what, told, caller, &answer).await {
+            // As the real client does it: with the time that it has just learnt.
+            Err(error) if error.meaning() == Some(Meaning::Clock) => self.read_once(what, told, caller, &answer).await,
+            first => first,
+        }
+    }
+
+    async fn read_once<T>(
+        &self,
+        what: What,
+        told: &str,
+        caller: &Caller,
         answer: impl FnOnce(&mut State) -> T,
     ) -> Result<Dated<T>, CloudError> {
         let key = caller.credentials.secret_key.expose_secret().to_owned();
+        let signed_at = self.time.now();
         self.exchange(what, told, move |state| {
+            let time = at(state.now) + SignedDuration::from_millis(state.vendor.ahead);
+            if time.duration_since(signed_at).abs() > READ_WINDOW {
+                state.struck("cloud: the operator's time refused (4500)");
+                return (Err(code(4500)), 0);
+            }
             if !state.vendor.keys.contains(&key) {
                 return (Err(code(4104)), 0);
             }
@@ -148,10 +183,16 @@ impl Cloud for Front {
             }
             let (redis_id, to, signed_at) =
                 (permit.redis_id().to_owned(), permit.mem_size(), permit.signed_at().as_second());
-            let (now, State { judge, store, .. }) = (state.now, &mut *state);
-            let entry = judge.sent(store, &redis_id, to, signed_at, now);
+            let (now, State { judge, store, vendor, .. }) = (state.now, &mut *state);
+            let entry = judge.sent(store, vendor, &redis_id, to, signed_at, now);
             let request = Request { redis_id, to, signed_at, entry };
-            order(state, request, state.vendor.keys.contains(&key))
+            let (answer, wait) = order(state, request, state.vendor.keys.contains(&key));
+            let answer = answer.map_err(|error| match error.kind {
+                ErrorKind::NotSent => error,
+                _ if state.plan.broken == Broken::UnclearIsRefused && !error.is_plain_refusal() => code(4400),
+                _ => error,
+            });
+            (answer, wait)
         })
         .await
     }
@@ -177,6 +218,27 @@ impl Cloud for Front {
         };
         self.read(What::AskDeal, &order.deal_id, caller, deal).await
     }
+
+    fn clock_offset(&self) -> Option<SignedDuration> {
+        self.time.offset()
+    }
+
+    fn clock_jump(&self) -> Option<Jump> {
+        self.time.jump()
+    }
+}
+
+/// The request comes to a front end. Returns the Date of its answer: by that one's clock, whole seconds, and now and then a wild one.
+fn front_end(state: &mut State, now: Millis) -> Timestamp {
+    state.vendor.come_to_a_front_end(&mut state.chance);
+    let mut ahead = state.vendor.ahead;
+    if !state.is_calm() && state.chance.below(1000) < state.plan.wild_dates {
+        state.struck("cloud: a wild Date");
+        let far = state.chance.pick(&[100, 200, 400, 3600, 3 * 3600, 365 * 86_400]);
+        ahead += 1000 * far * if state.chance.percent(50) { 1 } else { -1 };
+    }
+    let time = at(now) + SignedDuration::from_millis(ahead);
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// What becomes of an order on its way.
@@ -249,11 +311,15 @@ fn order(state: &mut State, request: Request, opens: bool) -> Said<Accepted> {
 }
 
 fn carry_out(state: &mut State, request: Request) -> Result<Accepted, CloudError> {
-    let State { vendor, chance, judge, now, .. } = state;
+    let State { vendor, chance, judge, plan, now, .. } = state;
+    let again = (plan.broken == Broken::Repeated).then(|| request.clone());
     let busy = vendor.take(*now, request, chance);
     match busy {
         Ok(order) => {
-            judge.charged(&vendor.ledger, order);
+            judge.charged(vendor, order);
+            if let Some(Ok(order)) = again.map(|request| vendor.take(*now, request, chance)) {
+                judge.charged(vendor, order);
+            }
             Ok(Accepted { deal_id: order.to_string(), deal_name: None })
         }
         Err(number) => {

@@ -36,6 +36,14 @@ pub(super) enum Broken {
     Window,
     /// What the cloud takes shows later than L.
     Lag,
+    /// Something between the operator and the cloud repeats each order.
+    Repeated,
+    /// The client takes an unclear answer to an order for a refusal.
+    UnclearIsRefused,
+    /// The API server carries writes out whatever their resourceVersion.
+    BlindWrites,
+    /// Its consistent reads are from a cache.
+    StaleLists,
 }
 
 pub(super) struct Told {
@@ -87,16 +95,18 @@ impl History {
         let mut chance = Chance::new(seed);
         let mut plan = Plan::draw(&mut chance);
         match broken {
-            Broken::Nothing | Broken::Uniqueness => {}
             Broken::Window => plan.nature.window = 7_200_000,
             Broken::Lag => plan.nature.begins_within = 600_000,
+            _ => {}
         }
+        plan.broken = broken;
         let mut vendor = Vendor::new(plan.nature, plan.calm_at);
         vendor.keys = KEYS[..2].iter().map(|key| (*key).to_owned()).collect();
         vendor.add("crs-1", 1024);
         vendor.add("crs-2", 1024);
         let mut store = Store::default();
         store.names_are_free = broken == Broken::Uniqueness;
+        store.writes_are_blind = broken == Broken::BlindWrites;
         let acts = std::mem::take(&mut plan.acts).into_iter();
         let (namespaces, processes) = (plan.namespaces, plan.processes);
         let (now, faults, judge) = (0, BTreeMap::new(), Judge::default());
@@ -115,6 +125,9 @@ impl History {
             cloud_away_until,
             watches_cut_at,
         };
+        if state.plan.old_book {
+            people::old_book(&mut state);
+        }
         for namespace in namespaces {
             put_secret(&mut state, namespace, 0);
             let size = state.chance.pick(&[2048, 4096]);

@@ -1,13 +1,15 @@
 //! The judge: what the book and the cloud's ledger may never show, while it happens.
 //!
 //! *Paid twice* (architecture.md, B7 and L1): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
-//! instance, taken and not failed by then, bought already (`to` ≥ its `to`). The histories know no annotation `proceed-after`, so no
-//! person's word ever allows that. Excused, and counted, is what architecture.md names as not promised: a person who orders in the console,
-//! with API 3.0 (whose console makes an instance smaller, too), within W + L of an order of ours.
+//! instance, taken and not failed by then, bought already (`to` ≥ its `to`), unless the entry relies on a person's word
+//! about that one (`proceed-after`), which the person has really said. Excused, and counted, is what architecture.md names as not promised, where the person's act explains it:
+//! with API 3.0, whose console makes an instance smaller, too, one who does so after an order of ours whose answer was lost was carried out,
+//! and before the look that settles it (which is W + L after the order, or later where no process was there to look); and one who makes it larger than what an order of ours on its way is for, which
+//! then makes it smaller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
@@ -15,8 +17,9 @@ use super::{
     process::POLICY,
     store::{Kind, Store},
     vendor::{Order, Vendor},
-    world::Millis,
+    world::{Millis, at},
 };
+use crate::api::number_in;
 
 pub(super) const KEYS: [&str; 3] = ["AKIDab-the-first-5ecret", "AKIDcd-the-other-5ecret", "AKIDef-of-nobody-5ecret"];
 pub(super) const TOKEN: &str = "a-t0ken-of-5ecrets";
@@ -30,8 +33,12 @@ pub(super) struct Judge {
     /// What was broken first.
     pub(super) verdict: Option<String>,
     declared: BTreeMap<String, BTreeSet<i64>>,
+    /// About which entries of which instance a person has said "go on".
+    said: BTreeSet<(String, u64)>,
     /// The uids of entries whose orders were sent.
     sent: BTreeSet<String>,
+    /// When which entry was given up: by its uid.
+    given_up: BTreeMap<String, Millis>,
     /// The operator's latest write to the API server.
     pub(super) last_write: Option<(Millis, String)>,
     /// How often what isn't promised has happened.
@@ -45,6 +52,10 @@ impl Judge {
 
     pub(super) fn declared(&mut self, redis_id: &str, size: i64) {
         self.declared.entry(redis_id.to_owned()).or_default().insert(size);
+    }
+
+    pub(super) fn said(&mut self, redis_id: &str, number: u64) {
+        self.said.insert((redis_id.to_owned(), number));
     }
 
     /// An entry is about to be written.
@@ -67,22 +78,23 @@ impl Judge {
             let open = matches!(phase, "Written" | "Placed") && other.value["spec"]["redisId"] == redis_id;
             // One that the cloud has failed may be Placed late, by who sent it and was frozen.
             let failed =
-                || vendor.ledger.iter().any(|order| order.request.entry == uid(&other.value) && order.has_failed(now));
+                || vendor.ledger.iter().any(|order| order.request.is_for(&other.value) && order.has_failed(now));
             if open && !failed() {
                 self.broken(format!("B4: {name} is written while {} is {phase}", other.value["metadata"]["name"]));
             }
         }
     }
 
-    /// An order is sent. Returns the uid of its entry.
+    /// An order is sent. Returns its entry.
     pub(super) fn sent(
         &mut self,
         store: &Store,
+        vendor: &Vendor,
         redis_id: &str,
         to: i64,
         signed_at: i64,
         now: Millis,
-    ) -> Option<String> {
+    ) -> Option<Entry> {
         let signed = Timestamp::from_second(signed_at).map(|time| time.to_string()).unwrap_or_default();
         let is_it =
             |spec: &Value| spec["redisId"] == redis_id && spec["to"] == to && spec["signedAt"] == signed.as_str();
@@ -90,12 +102,27 @@ impl Judge {
         if entries.is_empty() {
             self.broken(format!("B1: an order of {to} MB signed at {signed} is sent, and isn't in the book"));
         }
-        let unsent = entries.iter().filter_map(|(_, entry)| uid(&entry.value)).find(|uid| !self.sent.contains(uid));
+        let unsent = entries
+            .iter()
+            .filter_map(|(_, entry)| Entry::of(&entry.value))
+            .find(|entry| !self.sent.contains(&entry.uid));
         match &unsent {
-            Some(uid) => drop(self.sent.insert(uid.clone())),
+            Some(Entry { uid, proceed_after, .. }) => {
+                self.sent.insert(uid.clone());
+                if *proceed_after > 0 && !self.said.contains(&(redis_id.to_owned(), *proceed_after)) {
+                    self.broken(format!(
+                        "{redis_id} is ordered for \"go on\" after number {proceed_after}, which nobody has said"
+                    ));
+                }
+            }
             None => self.broken(format!("B3: the order of {to} MB signed at {signed} is sent a second time")),
         }
-        if now > millis_of(signed_at) + SEND_WITHIN {
+        // (By the clock of the front end that showed the look.)
+        let apart = vendor.nature.apart + 1;
+        if millis_of(signed_at) > now + apart {
+            self.broken(format!("B3: an order is signed at {signed}, which is yet to come"));
+        }
+        if now > millis_of(signed_at) + SEND_WITHIN + apart {
             self.broken(format!(
                 "B3: an order signed at {signed} is sent {} s later",
                 (now - millis_of(signed_at)) / 1000
@@ -105,14 +132,18 @@ impl Judge {
     }
 
     /// The cloud has taken an order.
-    pub(super) fn charged(&mut self, ledger: &[Order], index: usize) {
-        let Some((order, earlier)) = ledger.get(index).map(|order| (order, &ledger[..index])) else { return };
+    pub(super) fn charged(&mut self, vendor: &Vendor, index: usize) {
+        let Some((order, earlier)) = vendor.ledger.get(index).map(|order| (order, &vendor.ledger[..index])) else {
+            return;
+        };
         let (redis_id, to) = (&order.request.redis_id, order.request.to);
         let bought = earlier.iter().filter(|other| other.request.redis_id == *redis_id);
-        let paid = bought.filter(|other| !other.has_failed(order.taken)).find(|other| other.request.to >= to);
-        if paid.is_some_and(|paid| is_excused(paid, order)) {
-            self.excused += 1;
-        } else if let Some(paid) = paid {
+        let proceed_after = order.request.entry.as_ref().map_or(0, |entry| entry.proceed_after);
+        let counts = |other: &&Order| other.request.entry.as_ref().is_none_or(|entry| entry.number > proceed_after);
+        let paid = bought.filter(|other| !other.has_failed(order.taken) && other.request.to >= to).filter(counts);
+        let (excused, paid): (Vec<_>, Vec<_>) = paid.partition(|paid| self.is_excused(vendor, paid));
+        self.excused += excused.len() as u64;
+        if let Some(paid) = paid.first() {
             self.broken(format!(
                 "paid twice: {redis_id} is ordered to {to} MB at {} s, and was ordered to {} MB at {} s",
                 order.taken / 1000,
@@ -120,15 +151,38 @@ impl Judge {
                 paid.taken / 1000
             ));
         }
-        if to < order.from && is_excused(order, order) {
+        if to < order.from && is_overtaken(order) {
             self.excused += 1;
         } else if to < order.from {
             self.broken(format!("B6: an order of ours makes {redis_id} smaller: from {} to {to} MB", order.from));
         }
     }
 
+    /// That order's entry was given up, for the look that settled it showed a size that a person had just made smaller.
+    fn is_excused(&self, vendor: &Vendor, paid: &Order) -> bool {
+        let given_up = paid.request.entry.as_ref().and_then(|entry| self.given_up.get(&entry.uid));
+        vendor.taken_back(paid, given_up.copied().unwrap_or(0)).is_some()
+    }
+
+    /// An entry was deleted.
+    pub(super) fn pruned(&mut self, store: &Store, vendor: &Vendor, entry: &Value, now: Millis) {
+        let of_instance = |other: &&Value| other["spec"]["redisId"] == entry["spec"]["redisId"];
+        let highest = store.all(Kind::Upgrade).map(|(_, other)| &other.value).filter(of_instance).map(number).max();
+        let (name, status) = (&entry["metadata"]["name"], &entry["status"]);
+        let settled_at = status["settledAt"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+        let apart = SignedDuration::from_millis(vendor.nature.apart as i64);
+        let is_old =
+            settled_at.is_some_and(|time| (at(now) + apart).duration_since(time) > SignedDuration::from_hours(24));
+        if matches!(status["phase"].as_str(), Some("Written" | "Placed")) || !is_old || highest < Some(number(entry)) {
+            self.broken(format!("retention: {name} is deleted: {status}"));
+        }
+    }
+
     /// The phase of an entry was written.
-    pub(super) fn moved(&mut self, name: &str, before: &Value, after: &Value) {
+    pub(super) fn moved(&mut self, name: &str, uid: Option<String>, before: &Value, after: &Value, now: Millis) {
+        if let (Some(uid), true) = (uid, after == "Abandoned") {
+            self.given_up.entry(uid).or_insert(now);
+        }
         let (before, after) = (before.as_str().unwrap_or_default(), after.as_str().unwrap_or_default());
         let forward = match before {
             "Written" => true,
@@ -142,10 +196,38 @@ impl Judge {
     }
 }
 
-/// A person resized the instance within W + L of that order, and before the later one (or the same).
-fn is_excused(order: &Order, later: &Order) -> bool {
-    let near = (POLICY.lifetime + POLICY.lag).as_millis() as Millis;
-    later.by_hand.iter().any(|by_hand| millis_of(order.request.signed_at).abs_diff(*by_hand) <= near)
+/// What an order rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) uid: String,
+    number: u64,
+    /// Entries up to this number don't count for it; 0: all do.
+    proceed_after: u64,
+}
+
+impl Entry {
+    fn of(entry: &Value) -> Option<Self> {
+        let word = entry["spec"]["instanceRef"]["proceedAfter"].as_str();
+        let redis_id = entry["spec"]["redisId"].as_str()?;
+        Some(Self {
+            uid: uid(entry)?,
+            number: number(entry),
+            proceed_after: word.and_then(|name| number_in(name, redis_id)).unwrap_or(0),
+        })
+    }
+}
+
+/// A person made the instance larger than what the order is for, so shortly before it that its look didn't show that yet, or while it was on
+/// its way.
+fn is_overtaken(order: &Order) -> bool {
+    let lag = POLICY.lag.as_millis() as Millis;
+    order.from_by_hand.is_some_and(|ordered| ordered + lag >= millis_of(order.request.signed_at))
+}
+
+/// The number of an entry.
+pub(super) fn number(entry: &Value) -> u64 {
+    let name = entry["metadata"]["name"].as_str().unwrap_or_default();
+    name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn uid(value: &Value) -> Option<String> {

@@ -1,13 +1,15 @@
 //! What people do: to their declarations, to Secrets, in the cloud's console; and what befalls the cluster as a whole.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
-    judge::{KEYS, TOKEN},
+    judge::{KEYS, TOKEN, number},
     store::Kind,
-    world::State,
+    world::{State, at},
 };
+use crate::api::{PROCEED_AFTER, REDIS_ID_LABEL};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act {
@@ -22,6 +24,8 @@ pub(super) enum Act {
     /// Sets the annotation requestedAt.
     Request(&'static str),
     Observe(&'static str, bool),
+    /// Says "go on" about all that is in the book, by the annotation proceed-after.
+    Proceed(&'static str),
     /// By another key: 0 and 1 open the account, 2 doesn't, 3 takes the Secret away.
     ReplaceSecret(&'static str, usize),
     /// In the console; to a smaller size where that can be.
@@ -40,7 +44,7 @@ pub(super) const NAME: &str = "cache";
 const GB: i64 = 1024;
 
 pub(super) fn declare(state: &mut State, namespace: &'static str, size: i64) {
-    let redis_id = if namespace == "a" { "crs-1" } else { state.plan.second_id };
+    let redis_id = redis_id_in(state, namespace);
     let instance = json!({
         "apiVersion": "crs.qcloud.com/v1alpha1", "kind": "RedisInstance",
         "metadata": { "name": NAME },
@@ -50,6 +54,35 @@ pub(super) fn declare(state: &mut State, namespace: &'static str, size: i64) {
     let now = state.now;
     if state.store.create(Kind::Instance, namespace, instance, now).is_err() {
         state.judge.broken("a person's RedisInstance is there already".into());
+    }
+}
+
+fn redis_id_in(state: &State, namespace: &str) -> &'static str {
+    if namespace == "a" { "crs-1" } else { state.plan.second_id }
+}
+
+/// A book of long ago, of which not all needs to be kept; some of it is a day old in the course of the history.
+pub(super) fn old_book(state: &mut State) {
+    for number in 1..=18 {
+        let day = SignedDuration::from_hours(24);
+        let within = SignedDuration::from_secs(state.chance.below(900) as i64);
+        let settled_at = at(0) - if state.chance.percent(40) { day - within } else { day * 2 };
+        let (name, phase) =
+            (format!("crs-1-{number}"), ["Fulfilled", "Refused", "Fulfilled", "Abandoned", "Fulfilled"][number % 5]);
+        let entry = json!({
+            "apiVersion": "crs.qcloud.com/v1alpha1", "kind": "RedisUpgrade",
+            "metadata": { "name": name, "labels": { REDIS_ID_LABEL: "crs-1" } },
+            "spec": {
+                "redisId": "crs-1", "region": "gz", "from": 512, "to": 1024, "signedAt": settled_at - day,
+                "instanceRef": { "path": "a/before", "namespace": "a", "name": "before", "uid": "uid-before", "generation": 1 },
+            },
+        });
+        let status = json!({ "status": { "phase": phase, "settledAt": settled_at } });
+        let written = state.store.create(Kind::Upgrade, "book", entry, 0).is_ok()
+            && state.store.write_status(Kind::Upgrade, "book", &name, &status, true, 0).is_ok();
+        if !written {
+            state.judge.broken("an empty book isn't empty".into());
+        }
     }
 }
 
@@ -96,6 +129,17 @@ pub(super) fn act(state: &mut State, act: Act) {
             let mode = if observe { "Observe" } else { "Enforce" };
             edit(state, namespace, |value| value["spec"]["mode"] = json!(mode));
         }
+        Act::Proceed(namespace) => {
+            let redis_id = redis_id_in(state, namespace);
+            let of_instance = |entry: &&Value| entry["spec"]["redisId"] == redis_id;
+            let entries = state.store.all(Kind::Upgrade).map(|(_, entry)| &entry.value);
+            if let Some(newest) = entries.filter(of_instance).map(number).max() {
+                state.judge.said(redis_id, newest);
+                edit(state, namespace, |value| {
+                    value["metadata"]["annotations"][PROCEED_AFTER] = json!(format!("{redis_id}-{newest}"));
+                });
+            }
+        }
         Act::ReplaceSecret(namespace, key) => put_secret(state, namespace, key),
         Act::ResizeByHand(smaller) => {
             let size = state.vendor.instances["crs-1"].size;
@@ -120,6 +164,7 @@ pub(super) fn act(state: &mut State, act: Act) {
         Act::WipeStatus(_) => "people: status wiped",
         Act::Request(_) => "people: requestedAt",
         Act::Observe(..) => "people: mode changed",
+        Act::Proceed(_) => "people: proceed-after",
         Act::ReplaceSecret(..) => "people: Secret replaced",
         Act::ResizeByHand(_) => "people: resized in the console",
         Act::Isolate | Act::Restore => "cloud: isolated and restored",

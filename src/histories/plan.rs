@@ -2,6 +2,7 @@
 
 use super::{
     chance::Chance,
+    history::Broken,
     people::Act,
     vendor::{Nature, Second},
     world::Millis,
@@ -18,6 +19,10 @@ pub(super) struct Plan {
     pub(super) cloud_reads: u64,
     pub(super) orders: u64,
     pub(super) slowness: u64,
+    /// So many of a thousand answers have a wild Date.
+    pub(super) wild_dates: u64,
+    /// So many processes are on a machine whose clock is off.
+    pub(super) clocks_off: u64,
     /// Of a process in a turn.
     pub(super) crashes: u64,
     pub(super) freezes: u64,
@@ -27,6 +32,9 @@ pub(super) struct Plan {
     pub(super) processes: usize,
     /// What people do, by its time.
     pub(super) acts: Vec<(Millis, Act)>,
+    /// There is a book of long ago.
+    pub(super) old_book: bool,
+    pub(super) broken: Broken,
     pub(super) namespaces: &'static [&'static str],
     /// Which instance the second RedisInstance is about.
     pub(super) second_id: &'static str,
@@ -35,10 +43,13 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(chance: &mut Chance) -> Self {
         let staleness = chance.pick(&[0, 0, 5000, 20_000]);
+        let apart = chance.pick(&[0, 0, 5000, 15_000]);
         let nature = Nature {
             shrinks: chance.percent(50),
             second: chance.pick(&[Second::Refused, Second::Failed, Second::Taken]),
-            window: 330_000,
+            // Documented are 5 minutes; the clocks of the front ends make them longer (architecture.md, 2: W).
+            window: 300_000 + 30_000 - 2 * apart,
+            apart,
             staleness,
             begins_within: chance.pick(&[0, 2000, 58_000 - staleness]),
             takes_at_most: chance.pick(&[2000, 30_000, 120_000]),
@@ -55,12 +66,16 @@ impl Plan {
             cloud_reads: chance.pick(&[0, 0, 5, 20]),
             orders: chance.pick(&[0, 40, 90]),
             slowness: chance.pick(&[0, 0, 10]),
+            wild_dates: chance.pick(&[0, 0, 0, 20]),
+            clocks_off: chance.pick(&[0, 0, 30]),
             crashes: chance.pick(&[0, 10, 40]),
             freezes: chance.pick(&[0, 20, 60]),
             terminations: chance.pick(&[0, 0, 3]),
             watch_late: chance.pick(&[0, 2000, 20_000]),
             processes: chance.pick(&[1, 2]),
             acts: Vec::new(),
+            old_book: chance.percent(8),
+            broken: Broken::Nothing,
             namespaces,
             second_id: chance.pick(&["crs-1", "crs-2"]),
         };
@@ -72,7 +87,7 @@ impl Plan {
         for _ in 0..chance.below(6) {
             let when = chance.below(self.calm_at);
             let namespace = chance.pick(self.namespaces);
-            let act = match chance.below(22) {
+            let act = match chance.below(23) {
                 0..=4 => Act::Grow(namespace),
                 5 => Act::GrowTooFar(namespace),
                 6 | 7 => Act::Shrink(namespace),
@@ -82,7 +97,8 @@ impl Plan {
                 12 => Act::Request(namespace),
                 13 => Act::Observe(namespace, chance.percent(50)),
                 14 => Act::ReplaceSecret(namespace, chance.pick(&[1, 2, 3])),
-                15 => Act::ResizeByHand(chance.percent(25)),
+                15 => Act::ResizeByHand(chance.percent(40)),
+                22 => Act::Proceed(namespace),
                 16 => Act::Isolate,
                 17 => Act::EmptyBalance,
                 18 => Act::Compact,
@@ -97,6 +113,8 @@ impl Plan {
                 Act::ReplaceSecret(namespace, _) if chance.percent(50) => {
                     self.acts.push((mends, Act::ReplaceSecret(namespace, 0)));
                 }
+                // The person goes on with what was made smaller.
+                Act::ResizeByHand(true) if chance.percent(50) => self.acts.push((mends, Act::Proceed("a"))),
                 Act::Isolate => self.acts.push((mends, Act::Restore)),
                 Act::EmptyBalance => self.acts.push((mends, Act::TopUp)),
                 _ => {}

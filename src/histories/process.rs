@@ -22,7 +22,7 @@ use crate::{
     balance::Balances,
     book::{Book, Cache},
     calls::Calls,
-    cloud::limits::Limits,
+    cloud::{CloudClock, limits::Limits},
     controller::Operator,
     decide::Policy,
     observe::Observer,
@@ -110,6 +110,16 @@ impl Process {
     }
 }
 
+/// How far the clock of its machine is ahead.
+fn machine_off(world: &World, chance: &mut Chance) -> SignedDuration {
+    let mut state = world.now();
+    if !chance.percent(state.plan.clocks_off) {
+        return SignedDuration::ZERO;
+    }
+    state.struck("process: the clock of its machine is off");
+    SignedDuration::from_secs(chance.pick(&[-3 * 3600, -240, 240, 3 * 3600]))
+}
+
 /// What `cli::run` puts together and waits for.
 fn work(
     world: &Arc<World>,
@@ -122,10 +132,13 @@ fn work(
 ) -> impl Future<Output = ()> + Send + 'static {
     let shrinks = world.now().vendor.nature.shrinks;
     let client = Server { world: world.clone(), gate: gate.clone(), clock, who }.client();
-    let cloud = Front { world: world.clone(), gate: gate.clone(), clock, who, shrinks };
+    let mut chance = Chance::new(seed);
+    let off = machine_off(world, &mut chance);
+    let now = move || at(clock.now()) + off;
+    let time = CloudClock::new(now);
+    let cloud = Front { world: world.clone(), gate: gate.clone(), clock, who, shrinks, time };
     let metrics = Arc::new(Metrics::new());
-    let now = move || at(clock.now());
-    let chance = Arc::new(parking_lot::Mutex::new(Chance::new(seed)));
+    let chance = Arc::new(parking_lot::Mutex::new(chance));
     let random = move || chance.lock().next();
     let limits = Limits::new(5.0, random.clone()).expect("a good rate");
     let calls = Calls::new(Arc::new(cloud), limits, metrics.clone(), now);

@@ -14,7 +14,8 @@ use tower::BoxError;
 
 use super::{
     gate::{Gate, Point, What},
-    judge::SECRETS,
+    history::Broken,
+    judge::{SECRETS, uid},
     store::{Kind, Refusal},
     watch,
     world::{Clock, Millis, State, World},
@@ -22,6 +23,9 @@ use super::{
 
 /// A client waits no longer: for a call 5 s, for what a watcher asks until the connection is given up.
 const HANGS: Duration = Duration::from_secs(20);
+
+/// How old a list is that should be consistent, where that is broken.
+const STALE: Millis = 120_000;
 
 #[derive(Clone)]
 pub(super) struct Server {
@@ -146,7 +150,7 @@ impl Server {
     }
 
     fn carry_out(&self, state: &mut State, ask: &Ask) -> Result<String, Refusal> {
-        let State { store, judge, vendor, now, .. } = state;
+        let State { store, judge, vendor, faults, plan, now, .. } = state;
         let Ask { verb, kind, namespace, name, body, .. } = ask;
         let (kind, now) = (*kind, *now);
         let before = store.version();
@@ -156,7 +160,13 @@ impl Server {
             }
             Verb::List => {
                 let label = ask.label.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
-                let items = store.list(kind, namespace, label).join(",");
+                let items = match label {
+                    Some(label) if plan.broken == Broken::StaleLists => {
+                        store.list_of_before(kind, namespace, label, now.saturating_sub(STALE))
+                    }
+                    label => store.list(kind, namespace, label),
+                };
+                let items = items.join(",");
                 Ok(format!(
                     r#"{{"kind":"List","apiVersion":"v1","metadata":{{"resourceVersion":"{before}"}},"items":[{items}]}}"#
                 ))
@@ -173,15 +183,22 @@ impl Server {
             }
             Verb::Merge | Verb::Apply => {
                 let merge = *verb == Verb::Merge;
-                let phase = store.get(kind, namespace, name).map(|object| object.value["status"]["phase"].clone());
+                let before = store.get(kind, namespace, name).map(|object| &object.value);
+                let before = before.map(|entry| (uid(entry), entry["status"]["phase"].clone()));
                 let written = store.write_status(kind, namespace, name, body, merge, now).map(|text| text.to_string());
-                if let (Kind::Upgrade, Some(phase), Ok(_)) = (kind, phase, &written) {
-                    judge.moved(name, &phase, &body["status"]["phase"]);
+                if let (Kind::Upgrade, Some((uid, phase)), Ok(_)) = (kind, before, &written) {
+                    judge.moved(name, uid, &phase, &body["status"]["phase"], now);
                 }
                 written
             }
             Verb::Delete => {
-                store.delete(kind, namespace, name, &body["preconditions"], now).map(|text| text.to_string())
+                let entry = store.get(kind, namespace, name).map(|object| object.value.clone());
+                let deleted = store.delete(kind, namespace, name, &body["preconditions"], now);
+                if let (Kind::Upgrade, Some(entry), Ok(_)) = (kind, entry, &deleted) {
+                    judge.pruned(store, vendor, &entry, now);
+                    *faults.entry("an old entry is pruned").or_default() += 1;
+                }
+                deleted.map(|text| text.to_string())
             }
         };
         if store.version() > before {

@@ -3,13 +3,22 @@
 use serde_json::Value;
 
 use super::{
-    judge::{KEYS, uid},
+    judge::{KEYS, number},
     people::NAME,
     process::POLICY,
     store::Kind,
-    vendor::{Instance, MOST},
+    vendor::{Instance, MOST, Order},
     world::{Millis, State},
 };
+use crate::{
+    api::{PROCEED_AFTER, number_in},
+    decide::NEVER_SENT,
+};
+
+/// Three rounds of the list: one that begins just before, one that shows what there is, one after what came of it.
+const LOOKS: Millis = 180_000;
+/// Between two probes of a balance, at most.
+const BALANCE: Millis = 900_000;
 
 /// What hasn't settled, if anything.
 pub(super) fn unsettled(state: &State) -> Option<String> {
@@ -49,12 +58,12 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
         if matches!(phase, "Written" | "Placed") && seen(redis_id) {
             return Some(format!("{name} is {phase}"));
         }
-        let by_hand = of(state, redis_id).is_some_and(|instance| !instance.by_hand.is_empty());
-        let order = state.vendor.ledger.iter().find(|order| order.request.entry == uid(&entry.value));
+        let order = state.vendor.ledger.iter().find(|order| order.request.is_for(&entry.value));
         let paid = order.is_some_and(|order| !order.has_failed(state.now));
+        let taken_back = || order.is_some_and(|order| state.vendor.taken_back(order, state.now).is_some());
         let untrue = match phase {
             "Refused" => order.is_some(),
-            "Abandoned" | "Failed" => paid && !by_hand,
+            "Abandoned" | "Failed" => paid && !taken_back(),
             _ => false,
         };
         if untrue {
@@ -64,14 +73,26 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
     None
 }
 
-/// So long after the faults all has settled: W + 2 L, the upgrade, and the longest of the waits that were begun before.
+/// So long after the faults all has settled. At first what was begun before ends, all at the same time: an order that may come until W, and
+/// show within L when it is carried out; a backoff; a balance that is thought to be low. (A reconcile that fails waits 5 min at most, less than
+/// W + L.) Then one more order shows within L, and is carried out.
 pub(super) fn bound(state: &State) -> Millis {
-    let (lifetime, lag) = (POLICY.lifetime.as_millis() as Millis, POLICY.lag.as_millis() as Millis);
-    let tried = |value: &Value| matches!(value["status"]["phase"].as_str(), Some("Refused" | "Failed" | "Abandoned"));
-    let tries = state.store.all(Kind::Upgrade).filter(|(_, entry)| tried(&entry.value)).count();
-    // The policy's backoff, a probe of the balance, a reconcile's backoff, rounds of the list.
-    let waits = (lag << tries.min(6)).min(3_600_000) + 900_000 + 300_000 + 180_000;
-    2 * (lifetime + 2 * lag) + state.vendor.nature.takes_at_most + waits
+    let (lag, upgrade) = (POLICY.lag.as_millis() as Millis, state.vendor.nature.takes_at_most);
+    let open = POLICY.open().as_millis() as Millis + upgrade;
+    let backoff = state.vendor.instances.keys().map(|redis_id| lag << tries(state, redis_id).min(6)).max().unwrap_or(0);
+    let balance = if state.faults.contains_key("order: balance too low") { BALANCE } else { 0 };
+    open.max(backoff).max(balance) + lag + upgrade + LOOKS
+}
+
+/// So many of the newest entries ended in the same way, which the policy backs off from.
+fn tries(state: &State, redis_id: &str) -> usize {
+    let of_instance = state.store.all(Kind::Upgrade).filter(|(_, entry)| entry.value["spec"]["redisId"] == redis_id);
+    let mut phases: Vec<_> =
+        of_instance.map(|(_, entry)| (number(&entry.value), &entry.value["status"]["phase"])).collect();
+    phases.sort_by_key(|(number, _)| *number);
+    let newest = phases.last().map(|(_, phase)| *phase);
+    let in_a_row = phases.iter().rev().take_while(|(_, phase)| Some(*phase) == newest).count();
+    if newest.is_some_and(|phase| phase == "Fulfilled") { 0 } else { in_a_row }
 }
 
 fn of<'a>(state: &'a State, redis_id: &Value) -> Option<&'a Instance> {
@@ -103,7 +124,11 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             .map(|(_, entry)| &entry.value)
             .filter(|entry| entry["spec"]["redisId"] == *redis_id)
     };
-    let newest = || entries().max_by_key(|entry| entry["metadata"]["name"].as_str().and_then(number));
+    // A person's word takes out all up to that entry.
+    let word = value["metadata"]["annotations"][PROCEED_AFTER].as_str();
+    let proceed_after = word.and_then(|name| number_in(name, redis_id.as_str()?)).unwrap_or(0);
+    let counted = || entries().filter(|entry| number(entry) > proceed_after);
+    let newest = || entries().max_by_key(|entry| number(entry));
     let in_phase = |phase: &str| entries().filter(|entry| entry["status"]["phase"] == phase).count();
     match reason {
         "DuplicateRedisId" => {
@@ -112,10 +137,31 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
         "ReduceCapacityNotAllowed" => instance.size > desired,
         "MemSizeNotInRange" => desired > MOST,
         "CredentialsMissing" => !opens(state, value),
-        "SizeRegressed" | "SizeNotSeen" => instance.size < desired && !instance.by_hand.is_empty(),
-        "OutcomeUnknown" => in_phase("Abandoned") >= 3,
+        // It was bought, it was there, and a person has made it smaller since.
+        "SizeRegressed" => {
+            let bought = |entry: &&Value| entry["status"]["phase"] == "Fulfilled";
+            let sizes = counted().filter(bought).filter_map(|entry| entry["spec"]["to"].as_i64());
+            let gone = sizes.filter(|to| *to >= desired && instance.has_had(*to));
+            instance.size < desired && gone.count() > 0 && instance.made_smaller(desired, 0, state.now).is_some()
+        }
+        "SizeNotSeen" => {
+            let failed = |order: &&Order| {
+                counted().any(|entry| order.request.is_for(entry) && entry["status"]["phase"] == "Failed")
+            };
+            let ordered = state.vendor.ledger.iter().filter(failed);
+            instance.size < desired
+                && ordered.filter(|order| state.vendor.taken_back(order, state.now).is_some()).count() > 0
+        }
+        "OutcomeUnknown" => {
+            let lost = |entry: &&Value| {
+                entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT
+            };
+            counted().filter(lost).count() >= 3
+        }
         "UpgradeFailed" => in_phase("Failed") >= 3,
         "AuthFailure" if !opens(state, value) => true,
+        // It goes on by itself.
+        "AccountBalanceNotEnough" => false,
         // What the cloud said of the newest order, which waits for a person.
         _ => newest().is_some_and(|entry| {
             let error = &entry["status"]["error"];
@@ -124,8 +170,4 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
             entry["status"]["phase"] == "Refused" && waits
         }),
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    name.rsplit_once('-')?.1.parse().ok()
 }

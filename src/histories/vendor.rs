@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::{
     chance::Chance,
+    judge::{Entry, uid},
     world::{Millis, at},
 };
 use crate::cloud::InstanceState;
@@ -26,8 +29,10 @@ pub(super) struct Nature {
     /// An order for less is carried out, as by API 3.0.
     pub(super) shrinks: bool,
     pub(super) second: Second,
-    /// So long after its Timestamp an order is taken.
+    /// So long after its Timestamp an order is taken, by the clock of the front end that it comes to.
     pub(super) window: Millis,
+    /// The clock of each front end is right to this, either way.
+    pub(super) apart: Millis,
     /// How old what a look shows may be.
     pub(super) staleness: Millis,
     /// An order begins within this time.
@@ -47,6 +52,8 @@ pub(super) struct Vendor {
     pub(super) poor: bool,
     /// The keys that open the account.
     pub(super) keys: BTreeSet<String>,
+    /// How far the clock of the front end that is asked now is ahead.
+    pub(super) ahead: i64,
     /// Deals fail no more from then on.
     pub(super) calm_at: Millis,
 }
@@ -59,8 +66,16 @@ pub(super) struct Instance {
     jobs: Vec<Job>,
     /// What was to be seen since when.
     history: Vec<(Millis, View)>,
-    /// When a person resized it.
-    pub(super) by_hand: Vec<Millis>,
+    /// What people ordered in the console.
+    pub(super) by_hand: Vec<ByHand>,
+    /// Who made it as large as it is, if a person did: when that was ordered.
+    pub(super) sized_by_hand: Option<Millis>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct ByHand {
+    pub(super) ordered: Millis,
+    pub(super) to: i64,
 }
 
 /// `None`: there is no such instance.
@@ -73,6 +88,7 @@ struct Job {
     to: i64,
     order: Option<usize>,
     begun: bool,
+    ordered: Millis,
 }
 
 /// An order as it is sent.
@@ -83,7 +99,13 @@ pub(super) struct Request {
     /// By the Unix clock, seconds.
     pub(super) signed_at: i64,
     /// The entry that it is sent for, if there is one.
-    pub(super) entry: Option<String>,
+    pub(super) entry: Option<Entry>,
+}
+
+impl Request {
+    pub(super) fn is_for(&self, entry: &Value) -> bool {
+        self.entry.as_ref().is_some_and(|own| Some(&own.uid) == uid(entry).as_ref())
+    }
 }
 
 /// An order that was taken, and is charged unless it fails.
@@ -95,8 +117,8 @@ pub(super) struct Order {
     pub(super) from: i64,
     pub(super) fails: Option<Millis>,
     pub(super) done: Option<Millis>,
-    /// When a person had resized the instance before.
-    pub(super) by_hand: Vec<Millis>,
+    /// By whom the instance had that size: see [`Instance::sized_by_hand`].
+    pub(super) from_by_hand: Option<Millis>,
 }
 
 impl Order {
@@ -108,13 +130,13 @@ impl Order {
 impl Vendor {
     pub(super) fn new(nature: Nature, calm_at: Millis) -> Self {
         let (instances, ledger, flying, keys) = Default::default();
-        Self { nature, instances, ledger, flying, poor: false, keys, calm_at }
+        Self { nature, instances, ledger, flying, poor: false, keys, ahead: 0, calm_at }
     }
 
     pub(super) fn add(&mut self, redis_id: &str, size: i64) {
         let history = vec![(0, Some((InstanceState::Running, size)))];
-        let (jobs, by_hand) = Default::default();
-        let instance = Instance { size, isolated: false, absent: false, jobs, history, by_hand };
+        let (jobs, by_hand, sized_by_hand) = Default::default();
+        let instance = Instance { size, isolated: false, absent: false, jobs, history, by_hand, sized_by_hand };
         self.instances.insert(redis_id.to_owned(), instance);
     }
 
@@ -124,12 +146,19 @@ impl Vendor {
         self.flying.sort_by_key(|(arrives, _)| *arrives);
     }
 
+    /// What comes now is answered by any of the front ends.
+    pub(super) fn come_to_a_front_end(&mut self, chance: &mut Chance) {
+        let apart = self.nature.apart;
+        self.ahead = chance.below(2 * apart + 1) as i64 - apart as i64;
+    }
+
     /// Lets all happen that happens by itself until `now`, in its order. Returns the orders that were taken, by their place in the ledger.
     pub(super) fn advance(&mut self, now: Millis, chance: &mut Chance) -> Vec<usize> {
         let mut taken = Vec::new();
         while let Some(arrives) = self.flying.first().map(|(arrives, _)| *arrives).filter(|arrives| *arrives <= now) {
             let (_, request) = self.flying.remove(0);
             self.work(arrives);
+            self.come_to_a_front_end(chance);
             taken.extend(self.take(arrives, request, chance));
         }
         self.work(now);
@@ -151,7 +180,7 @@ impl Vendor {
     /// An order arrives. `Err`: the code of version 2 that it is answered with.
     pub(super) fn take(&mut self, now: Millis, request: Request, chance: &mut Chance) -> Result<usize, i64> {
         let nature = self.nature;
-        if at(now).as_millisecond() > request.signed_at * 1000 + nature.window as i64 {
+        if at(now).as_millisecond() + self.ahead > request.signed_at * 1000 + nature.window as i64 {
             return Err(4200);
         }
         let instance = self.instances.get_mut(&request.redis_id).filter(|instance| !instance.absent).ok_or(10701)?;
@@ -183,10 +212,10 @@ impl Vendor {
             let free = instance.jobs.iter().map(|job| job.ends).max().unwrap_or(0);
             let begins = (now + chance.below(nature.begins_within + 1)).max(free);
             let ends = begins + chance.between(1000, nature.takes_at_most);
-            instance.jobs.push(Job { begins, ends, to: request.to, order: Some(order), begun: false });
+            instance.jobs.push(Job { begins, ends, to: request.to, order: Some(order), begun: false, ordered: now });
         }
-        let (from, by_hand) = (instance.size, instance.by_hand.clone());
-        self.ledger.push(Order { request, taken: now, from, fails, done: None, by_hand });
+        let (from, from_by_hand) = (instance.size, instance.sized_by_hand);
+        self.ledger.push(Order { request, taken: now, from, fails, done: None, from_by_hand });
         self.work(now);
         Ok(order)
     }
@@ -199,9 +228,15 @@ impl Vendor {
         if free && to != instance.size && (to > instance.size || nature.shrinks) {
             let begins = now + chance.below(2000);
             let ends = begins + chance.between(1000, nature.takes_at_most);
-            instance.jobs.push(Job { begins, ends, to, order: None, begun: false });
-            instance.by_hand.push(now);
+            instance.jobs.push(Job { begins, ends, to, order: None, begun: false, ordered: now });
+            instance.by_hand.push(ByHand { ordered: now, to });
         }
+    }
+
+    /// When a person ordered to make smaller what that order had brought about, if that was until then.
+    pub(super) fn taken_back(&self, order: &Order, until: Millis) -> Option<Millis> {
+        let instance = self.instances.get(&order.request.redis_id)?;
+        instance.made_smaller(order.request.to, order.done?, until)
     }
 
     pub(super) fn change_by_hand(&mut self, redis_id: &str, now: Millis, change: impl FnOnce(&mut Instance)) {
@@ -227,6 +262,17 @@ impl Order {
 }
 
 impl Instance {
+    /// When a person ordered to make it smaller than that, between the two moments.
+    pub(super) fn made_smaller(&self, than: i64, from: Millis, until: Millis) -> Option<Millis> {
+        let between = |by_hand: &&ByHand| by_hand.to < than && (from..=until).contains(&by_hand.ordered);
+        self.by_hand.iter().find(between).map(|by_hand| by_hand.ordered)
+    }
+
+    /// Has it ever been that large?
+    pub(super) fn has_had(&self, size: i64) -> bool {
+        self.history.iter().filter_map(|(_, view)| *view).any(|(_, had)| had >= size)
+    }
+
     fn next_change(&self) -> Option<Millis> {
         self.jobs.first().map(|job| if job.begun { job.ends } else { job.begins })
     }
@@ -241,6 +287,7 @@ impl Instance {
         }
         let job = self.jobs.remove(0);
         self.size = job.to;
+        self.sized_by_hand = job.order.is_none().then_some(job.ordered);
         self.note(now);
         job.order
     }

@@ -26,11 +26,6 @@ pub(super) fn at(now: Millis) -> Timestamp {
     Timestamp::constant(BEGINNING, 0).checked_add(since).unwrap_or(Timestamp::MAX)
 }
 
-/// The `Date` of an answer: whole seconds.
-pub(super) fn date(now: Millis) -> Timestamp {
-    at(now / 1000 * 1000)
-}
-
 /// The world's time for one process: its own runtime's, which stands still while others have their turn.
 #[derive(Clone, Copy)]
 pub(super) struct Clock {
@@ -87,7 +82,7 @@ impl World {
         state.now = state.now.max(now);
         let State { vendor, judge, now, chance, .. } = &mut *state;
         for order in vendor.advance(*now, chance) {
-            judge.charged(&vendor.ledger, order);
+            judge.charged(vendor, order);
         }
         state
     }
