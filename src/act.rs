@@ -142,8 +142,10 @@ impl Actor {
                 }
             }
         };
-        // By a wrong Date, what is young would be old.
-        if let (Seen::Instance(Dated { at, .. }) | Seen::Absent(at), Ok(())) = (&seen, self.check_clock()) {
+        // By a Date that is wrong everything is old.
+        if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen
+            && self.check_clock().is_ok()
+        {
             self.book.prune(&entries, *at);
         }
         Ok(Done { entries, seen, decision })
@@ -352,16 +354,15 @@ impl Actor {
     }
 }
 
-/// That a look shows the size of an accepted order is so whatever its time is; all else that is written down stands or falls with that.
+/// That an accepted order is fulfilled is so whatever the time of the look is; all else that is written down stands or falls with that (also
+/// that a size is not seen for so long after the delivery; and from the time of a failure the next try is counted).
 fn rests_on_time(step: &Step, entries: &[RedisUpgrade]) -> bool {
     match step {
         Step::AskDeal { .. } => false,
-        // From the time of a failure the next try is counted: after a wrong one, maybe in years.
-        Step::Settle { phase: Phase::Failed, .. } => true,
-        Step::Settle { entry: name, .. } => {
+        Step::Settle { entry: name, phase: Phase::Fulfilled, .. } => {
             !entries.iter().any(|entry| entry.name_any() == *name && entry.phase() == Phase::Placed)
         }
-        Step::Order { .. } | Step::MarkDelivered { .. } => true,
+        Step::Settle { .. } | Step::Order { .. } | Step::MarkDelivered { .. } => true,
     }
 }
 
@@ -393,19 +394,16 @@ mod tests {
     use crate::api::testing;
 
     #[test]
-    fn only_what_is_seen_of_an_accepted_order_does_not_rest_on_the_time_of_the_look() {
+    fn only_that_an_accepted_order_is_fulfilled_does_not_rest_on_the_time_of_the_look() {
         let entries = [testing::written(), testing::placed()].map(|status| testing::entry(1, 1024, 2048, 0, status));
         let at = testing::at(9).0;
-        let settle =
-            Step::Settle { entry: "crs-1-1".into(), phase: Phase::Fulfilled, at, evidence: String::new(), error: None };
+        let settle = |phase| Step::Settle { entry: "crs-1-1".into(), phase, at, evidence: String::new(), error: None };
         let order = Accepted { deal_id: "4711".into(), deal_name: None };
         assert!(rests_on_time(&Step::Order { from: 1024, to: 2048 }, &[]));
         assert!(rests_on_time(&Step::MarkDelivered { entry: "crs-1-1".into(), at }, &entries[1..]));
-        assert!(rests_on_time(&settle, &entries[..1]));
-        assert!(!rests_on_time(&settle, &entries[1..]));
-        let failed =
-            Step::Settle { entry: "crs-1-1".into(), phase: Phase::Failed, at, evidence: String::new(), error: None };
-        assert!(rests_on_time(&failed, &entries[1..]), "its next try is counted from there");
+        assert!(rests_on_time(&settle(Phase::Fulfilled), &entries[..1]));
+        assert!(!rests_on_time(&settle(Phase::Fulfilled), &entries[1..]));
+        assert!(rests_on_time(&settle(Phase::Failed), &entries[1..]), "SizeNotSeen");
         assert!(!rests_on_time(&Step::AskDeal { entry: "crs-1-1".into(), order }, &entries[1..]));
     }
 

@@ -262,7 +262,8 @@ impl Operator {
                 ),
             ),
         };
-        if done.decision.step.is_none() {
+        // That the clock is waited for is news also where only the fresh look has called for a step.
+        if done.decision.step.is_none() && !matches!(error, act::Trouble::ClockJumped { .. }) {
             return;
         }
         let health = match error {

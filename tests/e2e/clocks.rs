@@ -174,6 +174,31 @@ async fn an_order_is_not_given_up_by_a_date_that_can_not_be_right(#[values(V2, V
     world.wait_for_book(ID, &["Fulfilled"]).await;
 }
 
+/// A single Date that is days ahead makes no entry old.
+#[rstest]
+#[tokio::test]
+async fn nothing_is_deleted_from_the_book_by_a_date_that_can_not_be_right(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "wrong-date-prunes", &[]).await;
+    // So that the clock has not run evenly for that long while the test lasts.
+    let _operator = world.operator(&["--request-lifetime", "5m"]);
+    // The first of two refusals goes once it is a day old.
+    for (size, refusals) in [(2048, 1), (3072, 2)] {
+        world.next_order_meets(json!({"kind": "error", "code": api.error(11063)})).await;
+        world.apply(instance("sessions", ID, size)).await.expect("a RedisInstance");
+        world.wait_for_book(ID, &vec!["Refused"; refusals]).await;
+    }
+    world.apply(instance("sessions", ID, 4096)).await.expect("a RedisInstance");
+    world.wait_fulfilled("sessions").await;
+    let days = json!({"action": api.describe(), "kind": "skew", "ms": 24 * HOUR * 1000, "rate": 0.7});
+    world.cloud.put("faults", json!([days])).await;
+    for n in 1..=12 {
+        let asked = format!("crs.qcloud.com/requestedAt={n}");
+        world.kubectl(&["annotate", "--overwrite", "crs", "sessions", &asked]).await.expect("an annotation");
+        world.wait_until("sessions", "a look", |told| told["status"]["lastHandledRequestedAt"] == n.to_string()).await;
+    }
+    world.wait_for_book(ID, &["Refused", "Refused", "Fulfilled"]).await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn front_ends_half_a_minute_off_either_way_make_no_noise(#[values(V2, V3)] api: Api) {
