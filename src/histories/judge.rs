@@ -1,8 +1,8 @@
 //! The judge: what the book and the cloud's ledger may never show, while it happens.
 //!
-//! *Paid twice* (architecture.md, B7 and L1): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
+//! *Paid twice* (docs/money-safety.md): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
 //! instance, taken and not failed by then, bought already (`to` ≥ its `to`), unless the entry relies on a person's word
-//! about that one (`proceed-after`), which the person has really said. Excused, and counted, is what architecture.md names as not promised, where the person's act explains it:
+//! about that one (`proceed-after`), which the person has really said. Excused, and counted, is what docs/money-safety.md names as not promised, where the person's act explains it:
 //! with API 3.0, whose console makes an instance smaller, too, one who does so after an order of ours whose answer was lost was carried out,
 //! and before the look that settles it (which is W + L after the order, or later where no process was there to look); and one who makes it larger than what an order of ours on its way is for, which
 //! then makes it smaller.

@@ -129,7 +129,7 @@ fn the_same_seed_is_the_same_history() {
     }
 }
 
-/// What the promise rests on (architecture.md, 2) is needed for it, and the judge sees when it is gone.
+/// What the promise rests on (docs/money-safety.md) is needed for it, and the judge sees when it is gone.
 #[rstest::rstest]
 #[case::names_that_can_be_taken_twice(Broken::Uniqueness)]
 #[case::a_cloud_that_takes_older_requests(Broken::Window)]

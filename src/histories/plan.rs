@@ -47,7 +47,7 @@ impl Plan {
         let nature = Nature {
             shrinks: chance.percent(50),
             second: chance.pick(&[Second::Refused, Second::Failed, Second::Taken]),
-            // Documented are 5 minutes; the clocks of the front ends make them longer (architecture.md, 2: W).
+            // Documented are 5 minutes; the clocks of the front ends make them longer.
             window: 300_000 + 30_000 - 2 * apart,
             apart,
             staleness,
