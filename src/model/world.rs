@@ -257,9 +257,8 @@ impl Model {
                 deed(Deed::SaysGoOn { by }, &|next| {
                     next.left.proceeds -= 1;
                     next.declared[by].proceed_after = next.highest;
-                    // It opens nothing unsettled (B4).
-                    let open = next.book.iter().find(|entry| !entry.status.phase.is_settled());
-                    next.proceeded = open.map_or(next.highest, |entry| entry.number - 1).max(next.proceeded);
+                    // An open one, too, counts no more once it is settled. (Until then nothing is written over it: B4.)
+                    next.proceeded = next.highest;
                 });
             }
         }
