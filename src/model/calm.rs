@@ -178,7 +178,7 @@ impl Model {
             (Health::Ready, _) => {
                 return self.unless(size < declared.size, Violation::ReadyForNothing);
             }
-            (_, "ReduceCapacityNotAllowed") => size > declared.size,
+            (_, "ReduceCapacityNotAllowed") => size > declared.size || refused(Trouble::NoShrink),
             (_, "SizeRegressed" | "SizeNotSeen") => state.dropped,
             (_, "OutcomeUnknown") => times(Phase::Abandoned) >= 3,
             (_, "UpgradeFailed") => times(Phase::Failed) >= 3,
