@@ -194,7 +194,8 @@ async fn nothing_is_deleted_from_the_book_by_a_date_that_can_not_be_right(#[valu
     for n in 1..=12 {
         let asked = format!("crs.qcloud.com/requestedAt={n}");
         world.kubectl(&["annotate", "--overwrite", "crs", "sessions", &asked]).await.expect("an annotation");
-        world.wait_until("sessions", "a look", |told| told["status"]["lastHandledRequestedAt"] == n.to_string()).await;
+        let n = n.to_string();
+        world.wait_until("sessions", "a look", |told| told["status"]["lastHandledRequestedAt"] == n.as_str()).await;
     }
     world.wait_for_book(ID, &["Refused", "Refused", "Fulfilled"]).await;
 }
