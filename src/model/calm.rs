@@ -102,18 +102,14 @@ impl Model {
     /// The run itself, from a state in which nothing is under way.
     fn runs(&self, mut state: State) -> Result<u8, Violation> {
         for ticks in 0..AT_MOST {
-            let mut still = true;
-            for by in 0..state.declared.len() {
-                if state.declared[by].exists {
-                    state = self.reconciled(state, by)?;
-                    let told = self.told(&state, &state.declared[by]);
-                    still &= self.is_settled(&state, told);
-                    // The owner alone is looked after.
-                    break;
-                }
-            }
-            if still {
-                return self.judge_end(&state).map(|()| ticks);
+            // The owner alone is looked after.
+            let Some(owner) = state.declared.iter().position(|declared| declared.exists) else { return Ok(ticks) };
+            state = self.reconciled(state, owner)?;
+            let declared = state.declared[owner];
+            if let Some(told) = self.told(&state, &declared)
+                && self.is_settled(&state, told)
+            {
+                return self.judge_end(&state, &declared, told).map(|()| ticks);
             }
             state = self.tick(&state);
             for index in 0..state.cloud.orders.len() {
@@ -132,11 +128,8 @@ impl Model {
         for _ in 0..5 {
             let declared = state.declared[by];
             let view = state.cloud.truth();
-            let says = match self.mind.decide(&declared, &state.book, view, None) {
-                Next::AskDeal { order } => state.cloud.orders[usize::from(order)].progress,
-                _ => Progress::Upgrading,
-            };
-            let plan = self.plan(&declared, state.book, view, says);
+            let says = self.deal_in_question(&state, &declared, &state.book, view);
+            let plan = self.plan(&declared, state.book, view, says.unwrap_or_default());
             let Some(first) = plan.first() else { return Ok(state) };
             match self.carried_out(&state, first)? {
                 Some(next) => state = self.flown(next)?,
@@ -153,21 +146,19 @@ impl Model {
         }
     }
 
-    fn is_settled(&self, state: &State, told: Option<Told>) -> bool {
+    fn is_settled(&self, state: &State, told: Told) -> bool {
         let all_settled = state.book.iter().all(|entry| entry.status.phase.is_settled());
         // Where money is missing, it goes on by itself once that has come.
-        let is_end = |told: Told| match told.health {
+        let is_end = match told.health {
             Health::Ready => true,
             Health::Stalled => told.reason != "AccountBalanceNotEnough",
             _ => false,
         };
-        all_settled && told.is_some_and(is_end)
+        all_settled && is_end
     }
 
     /// Is what people are told at the end true?
-    fn judge_end(&self, state: &State) -> Result<(), Violation> {
-        let Some(declared) = state.declared.iter().find(|declared| declared.exists) else { return Ok(()) };
-        let Some(told) = self.told(state, declared) else { return self.unless(true, Violation::NeverSettles) };
+    fn judge_end(&self, state: &State, declared: &Declared, told: Told) -> Result<(), Violation> {
         let size = state.cloud.size;
         let counted = |entry: &&Entry| entry.number > declared.proceed_after;
         let times =

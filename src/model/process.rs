@@ -117,7 +117,14 @@ impl Model {
         views
     }
 
-    fn deal_in_question(&self, state: &State, declared: &Declared, book: &Book, view: View) -> Option<Progress> {
+    /// What the cloud itself knows of the deal that the policy asks for, if it does.
+    pub(super) fn deal_in_question(
+        &self,
+        state: &State,
+        declared: &Declared,
+        book: &Book,
+        view: View,
+    ) -> Option<Progress> {
         match self.mind.decide(declared, book, view, None) {
             Next::AskDeal { order } => state.cloud.orders.get(usize::from(order)).map(|order| order.progress),
             _ => None,
@@ -130,8 +137,7 @@ impl Model {
         let mut deal = None;
         for _ in 0..5 {
             if self.has(Mutation::SendsForOthers)
-                && let Some(entry) =
-                    book.iter().find(|entry| entry.status == Status { phase: Phase::Written, ..entry.status })
+                && let Some(entry) = book.iter().find(|entry| entry.status.phase == Phase::Written)
             {
                 plan.push(Write::Order { entry: *entry, began: 0, confirmed: true, over: false });
                 break;
@@ -182,13 +188,11 @@ impl Model {
             }
             Write::Order { entry, began, confirmed, over } => {
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);
-                if is_taken && !self.has(Mutation::NumbersNotUnique) && !self.has(Mutation::SendsForOthers) {
-                    if self.has(Mutation::SendsAfterConflict) {
+                if is_taken && !self.has(Mutation::NumbersNotUnique) {
+                    if self.has(Mutation::SendsAfterConflict) || self.has(Mutation::SendsForOthers) {
                         step(Step::Writes { answered: true }, self.sent_again(state, &entry)?, writes(rest));
                     }
                     step(Step::Conflict, *state, Hand::Empty);
-                } else if is_taken && self.has(Mutation::SendsForOthers) {
-                    step(Step::Writes { answered: true }, self.sent_again(state, &entry)?, writes(rest));
                 } else if state.book.len() < self.bounds.entries {
                     self.unless(!confirmed && !state.declares(&entry), Violation::Undeclared)?;
                     self.judge_entry(state, &entry, over)?;
