@@ -63,7 +63,7 @@ pub enum Trouble {
     #[error("the operator is stopping: nothing new is ordered")]
     Stopping,
     /// What was to be done rests on the time of a look that can't be trusted.
-    #[error("the cloud's clock has jumped by {:#}: it must run evenly for another {left:.0?}", jump.by)]
+    #[error("{jump}: it must run evenly for another {left:.0?}")]
     ClockJumped { jump: Jump, left: Duration },
     #[error("the RedisInstance could not be read once more before its order: {0}")]
     Unconfirmed(String),
@@ -118,8 +118,8 @@ impl Actor {
                 },
             );
             steps += 1;
-            if decision.step.as_ref().is_some_and(|step| rests_on_time(step, &entries)) {
-                self.check_clock()?;
+            if let Some(step) = decision.step.as_ref().filter(|step| rests_on_time(step, &entries)) {
+                self.check_clock(matches!(step, Step::Order { .. }))?;
             }
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
@@ -144,7 +144,7 @@ impl Actor {
         };
         // By a Date that is wrong everything is old.
         if let Seen::Instance(Dated { at, .. }) | Seen::Absent(at) = &seen
-            && self.check_clock().is_ok()
+            && self.check_clock(false).is_ok()
         {
             self.book.prune(&entries, *at);
         }
@@ -153,11 +153,12 @@ impl Actor {
 
     /// A look is late enough by its Date alone. Where one Date is not what the one before it promised, one of the two is wrong, and an order
     /// may be taken for dead that comes yet, or be signed at a time that never ends. Whatever was signed before is dead when the clock has
-    /// run evenly for lifetime and lag since, by our own monotonic one.
-    fn check_clock(&self) -> Result<(), Trouble> {
+    /// run evenly for lifetime and lag since, by our own monotonic one. So it is from the start, too, where the clock here disagrees; but a new
+    /// order doesn't wait for that: it is signed by the cloud's clock, and mostly it is ours that is wrong.
+    fn check_clock(&self, ordering: bool) -> Result<(), Trouble> {
         match self.calls.clock_jump(self.policy.open().unsigned_abs()) {
-            None => Ok(()),
-            Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
+            Some((jump, left)) if !(ordering && jump.at_start) => Err(Trouble::ClockJumped { jump, left }),
+            _ => Ok(()),
         }
     }
 

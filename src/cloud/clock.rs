@@ -1,6 +1,6 @@
 //! The cloud's time, as its answers tell it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -20,6 +20,17 @@ pub struct Jump {
     pub when: Instant,
     /// The how-manieth, one soon after the other: a single wrong Date makes two.
     pub times: u32,
+    /// Away from this machine's clock, by the first answer: one of the two is wrong, and no one knows which.
+    pub at_start: bool,
+}
+
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at_start {
+            true => write!(f, "the cloud's clock and this machine's are apart by {:#}", self.by),
+            false => write!(f, "the cloud's clock has jumped by {:#}", self.by),
+        }
+    }
 }
 
 /// Follows the `Date` of the latest answer by the monotonic clock, so that the local clock counts for the very first
@@ -47,8 +58,13 @@ impl Learnt {
         let by = date.duration_since(self.now());
         let soon = self.jump.filter(|before| before.when.elapsed() <= SERIES);
         let times = soon.map_or(0, |before| before.times).saturating_add(1);
-        (by.abs() > EVEN).then(|| Jump { by: SignedDuration::from_secs(by.as_secs()), when: Instant::now(), times })
+        jump(by, times, false)
     }
+}
+
+fn jump(by: SignedDuration, times: u32, at_start: bool) -> Option<Jump> {
+    let whole = SignedDuration::from_secs(by.as_secs());
+    (by.abs() > EVEN).then(|| Jump { by: whole, when: Instant::now(), times, at_start })
 }
 
 impl CloudClock {
@@ -58,8 +74,11 @@ impl CloudClock {
 
     pub(crate) fn learn(&self, date: Timestamp) {
         let mut learnt = self.learnt.lock();
-        // Before the first answer nothing is known of the cloud's clock: that it isn't ours is no jump.
-        let jump = learnt.and_then(|before| before.jump_to(date).or(before.jump));
+        // Before the first answer nothing is known of the cloud's clock but what ours says: mostly the one that is wrong, but not always.
+        let jump = match *learnt {
+            Some(before) => before.jump_to(date).or(before.jump),
+            None => jump(date.duration_since((self.local)()), 0, true),
+        };
         *learnt = Some(Learnt { date, when: Instant::now(), jump });
     }
 
@@ -106,6 +125,8 @@ mod tests {
 
         clock.learn(at(1_600));
         assert_eq!(clock.offset(), Some(SignedDuration::from_secs(600)));
+        let at_start = clock.jump();
+        assert!(at_start.is_some_and(|jump| jump.at_start && jump.by.as_secs() == 600));
 
         for step in [9_999_999, -9_999_999] {
             local.store(step, Ordering::SeqCst);
@@ -115,16 +136,16 @@ mod tests {
             // Who adds the offset to the local clock comes to the cloud's time all the same.
             assert_eq!(at(step) + clock.offset().unwrap(), clock.now());
         }
-        assert_eq!(clock.jump(), None);
+        assert_eq!(clock.jump(), at_start);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_date_that_the_ones_before_did_not_promise_is_a_jump_and_front_ends_half_a_minute_off_are_none() {
-        let clock = CloudClock::new(|| at(0));
+        let clock = CloudClock::new(|| at(1_000_000));
         let began = Instant::now();
         let true_second = || 1_000_000 + began.elapsed().as_secs() as i64;
         clock.learn(at(true_second()));
-        assert_eq!(clock.jump(), None, "the first one tells how late it is");
+        assert_eq!(clock.jump(), None, "as late as here");
         for off in [30, -30, 30, 0, -30] {
             tokio::time::advance(Duration::from_secs(100)).await;
             clock.learn(at(true_second() + off));

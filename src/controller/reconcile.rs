@@ -254,6 +254,13 @@ impl Operator {
             act::Trouble::Book(_) | act::Trouble::Unconfirmed(_) => {
                 ("BookUnavailable", format!("Nothing is ordered while the book can't be read and written: {said}"))
             }
+            act::Trouble::ClockJumped { jump, .. } if jump.at_start => (
+                "ClockSkew",
+                format!(
+                    "The cloud's clock and this operator's are apart, and one of them is wrong: no order is given up until the cloud's has run evenly for {:#}. Set the clock of the operator's node right.",
+                    self.actor.policy.open()
+                ),
+            ),
             act::Trouble::ClockJumped { .. } => (
                 "ClockSkew",
                 format!(

@@ -174,6 +174,25 @@ async fn an_order_is_not_given_up_by_a_date_that_can_not_be_right(#[values(V2, V
     world.wait_for_book(ID, &["Fulfilled"]).await;
 }
 
+/// The order is carried out and doesn't show yet; who had seen the cloud's clock run evenly is gone, and the next one meets a front end that is
+/// hours ahead. By the first Date that it sees, the order would be long dead.
+#[rstest]
+#[tokio::test]
+async fn an_order_is_not_given_up_by_the_first_date_after_a_start(#[values(V2, V3)] api: Api) {
+    let cloud = ["--timestamp-window", "4h", "--visible-after", "5s", "--while-invisible", "accept"];
+    let world = World::new(api, "first-date", &cloud).await;
+    let lag = ["--cloud-lag", "6s"];
+    let operator = world.operator(&lag);
+    world.next_order_meets(json!({"kind": "drop-after"})).await;
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.cloud.wait_for_order().await;
+    operator.kill().await;
+    world.cloud.put("faults", json!([{"kind": "skew", "ms": 3 * HOUR * 1000, "rate": 1}])).await;
+    let _operator = world.operator(&lag);
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.upgrades().await, 1, "{:#?}", world.book(ID).await);
+}
+
 /// A single Date that is days ahead makes no entry old.
 #[rstest]
 #[tokio::test]
