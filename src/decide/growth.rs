@@ -7,6 +7,7 @@ use super::{
     Decision, Policy, Situation, Step, Verdict,
     codes::{self, Retry},
     later, ordering, sentence,
+    unsettled::YET_TO_COME,
 };
 use crate::{
     api::{Failure, PROCEED_AFTER, Phase, RedisUpgrade, number_in},
@@ -56,7 +57,7 @@ fn go_on(situation: &Situation<'_>, entry: &RedisUpgrade) -> String {
 fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
     let desired = situation.desired();
     let paid = counted(situation).find(|entry| entry.phase() == Phase::Fulfilled && entry.spec.to >= desired)?;
-    let sure_after = later(settled_at(paid), policy.lag);
+    let sure_after = later(settled_at(paid, look_at), policy.lag);
     let name = paid.name_any();
     if look_at <= sure_after {
         let message = format!(
@@ -90,7 +91,7 @@ fn failed_too_often(policy: &Policy, situation: &Situation<'_>, size: i64, look_
             format!("{what} It isn't tried again by itself: ask the cloud's support. {}", go_on(situation, newest));
         return Some(Decision::rest(told(Verdict::stalled(&reason, message))));
     }
-    let retry_after = later(settled_at(newest), policy.backoff(failed.len()));
+    let retry_after = later(settled_at(newest, look_at), policy.backoff(failed.len()));
     let asked = situation
         .instance
         .requested_at()
@@ -184,7 +185,7 @@ fn wait(
     verdict: impl Fn(String) -> Verdict,
 ) -> Option<Decision> {
     let (newest, before) = tried.split_first()?;
-    let retry_after = later(settled_at(newest), policy.backoff(before.len()));
+    let retry_after = later(settled_at(newest, look_at), policy.backoff(before.len()));
     if look_at > retry_after {
         return None;
     }
@@ -225,7 +226,10 @@ fn never_sent(entry: &RedisUpgrade) -> bool {
     entry.phase() == Phase::Abandoned && entry.outcome().error.is_some_and(|error| error.code_desc == NEVER_SENT)
 }
 
-/// When an entry was settled; the beginning of time for one where nobody wrote it down.
-fn settled_at(entry: &RedisUpgrade) -> Timestamp {
-    entry.outcome().settled_at.map_or(Timestamp::MIN, |time| time.0)
+/// When an entry was settled; the beginning of time for one where nobody wrote it down. One that is yet to come was written down by a `Date` that
+/// was wrong, and would hold things up for years: that it was signed before then is all that is known.
+fn settled_at(entry: &RedisUpgrade, look_at: Timestamp) -> Timestamp {
+    let settled_at = entry.outcome().settled_at.map_or(Timestamp::MIN, |time| time.0);
+    let is_yet_to_come = settled_at.duration_since(look_at) > YET_TO_COME;
+    if is_yet_to_come { entry.spec.signed_at.0 } else { settled_at }
 }

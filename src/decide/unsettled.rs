@@ -16,8 +16,8 @@ use crate::{
 /// An order whose answer is this late is worth a word.
 const ANSWER_DUE: SignedDuration = SignedDuration::from_secs(30);
 
-/// An order is signed at the Date of a look before it. One that is so far ahead of a later look's was not.
-const YET_TO_COME: SignedDuration = SignedDuration::from_mins(1);
+/// An order is signed, and settled, at the Date of an answer before. One that is so far ahead of a later look's was not.
+pub(super) const YET_TO_COME: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, look: Look<'_>) -> Decision {
     match entry.phase() {

@@ -146,6 +146,19 @@ fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
 }
 
 #[test]
+fn a_time_of_settling_that_is_yet_to_come_holds_nothing_up() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let settled_wrong = |phase| settled_by(phase, SIGNED + YEAR, Some(10702), "InstanceStatusAbnormal");
+    let paid = wants(2048).entry(1024, 2048, settled_wrong(Phase::Fulfilled));
+    paid.runs(1024, SIGNED + LAG + 1).rests(Health::Stalled, "SizeRegressed");
+    for (phase, backoff) in [(Phase::Failed, 2 * LAG), (Phase::Refused, LAG)] {
+        let tried = wants(2048).entry(1024, 2048, settled_wrong(phase));
+        assert_eq!(tried.clone().runs(1024, SIGNED).decide().again, Some(at(SIGNED + backoff).0), "{phase:?}");
+        tried.runs(1024, SIGNED + backoff + 1).orders(1024, 2048);
+    }
+}
+
+#[test]
 fn a_larger_size_than_what_was_bought_is_a_new_growth() {
     wants(4096).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED)).runs(2048, SIGNED + 1).orders(2048, 4096);
 }
