@@ -156,10 +156,15 @@ impl Actor {
     /// run evenly for lifetime and lag since, by our own monotonic one. So it is from the start, too, where the clock here disagrees; but a new
     /// order doesn't wait for that: it is signed by the cloud's clock, and mostly it is ours that is wrong.
     fn check_clock(&self, ordering: bool) -> Result<(), Trouble> {
-        match self.calls.clock_jump(self.policy.open().unsigned_abs()) {
+        match self.clock_jump() {
             Some((jump, left)) if !(ordering && jump.at_start) => Err(Trouble::ClockJumped { jump, left }),
             _ => Ok(()),
         }
+    }
+
+    /// The latest jump of the cloud's clock, if time is needed since, and how much of that is left.
+    pub fn clock_jump(&self) -> Option<(Jump, Duration)> {
+        self.calls.clock_jump(self.policy.open().unsigned_abs())
     }
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {

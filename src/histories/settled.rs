@@ -73,15 +73,16 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
     None
 }
 
-/// So long after the faults all has settled. At first what was begun before ends, all at the same time: an order that may come until W, and
-/// show within L when it is carried out; a backoff; a balance that is thought to be low. (A reconcile that fails waits 5 min at most, less than
-/// W + L.) Then one more order shows within L, and is carried out.
+/// So long after the faults all has settled. At first what was begun before ends, at the same time: an order that may come until W, and
+/// show within L when it is carried out; a balance that is thought to be low; a clock that must have run evenly for W + L. (A reconcile that fails
+/// waits 5 min at most, less than W + L.) Then a backoff from what could be written down only now, and one more order, which shows within L, and
+/// is carried out.
 pub(super) fn bound(state: &State) -> Millis {
     let (lag, upgrade) = (POLICY.lag.as_millis() as Millis, state.vendor.nature.takes_at_most);
     let open = POLICY.open().as_millis() as Millis + upgrade;
     let backoff = state.vendor.instances.keys().map(|redis_id| lag << tries(state, redis_id).min(6)).max().unwrap_or(0);
     let balance = if state.faults.contains_key("order: balance too low") { BALANCE } else { 0 };
-    open.max(backoff).max(balance) + lag + upgrade + LOOKS
+    open.max(balance) + backoff + lag + upgrade + LOOKS
 }
 
 /// So many of the newest entries ended in the same way, which the policy backs off from.
