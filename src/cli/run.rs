@@ -14,33 +14,18 @@ use std::{
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::sleep,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::{
-    act::Actor,
-    balance::Balances,
-    book::{Book, Cache},
-    calls::Calls,
+    assembly::{Assembly, Parts},
     cloud::{Cloud, EndpointError, limits::Limits, v2::V2, v3::V3},
-    controller::Operator,
     decide::Policy,
-    failpoint::{Point, pass},
     leader::Leader,
-    observe::Observer,
-    report::Reporter,
-    secrets::Secrets,
     serve::serve,
     telemetry::{LogFormat, Metrics, init_logs},
-    wakes::Wakes,
 };
-
-/// So long after the signal to stop everything ends. Shorter than the pod's grace period.
-const GRACE: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -172,17 +157,28 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     let own_namespace = std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
     let given = args.book_namespace.clone().filter(|namespace| !namespace.is_empty());
     let book_namespace = given.or(own_namespace).unwrap_or_else(|| config.default_namespace.clone());
-    let (namespaces, identity, metrics) = (watched(&args.namespaces), identity(), Arc::new(Metrics::new()));
-    let (client, stopping) = (connect(config.clone())?, CancellationToken::new());
-    let (operator, actor) =
-        wire(&args, &client, &namespaces, &book_namespace, &identity, metrics.clone(), stopping.clone())?;
+    let (identity, metrics, stopping) = (identity(), Arc::new(Metrics::new()), CancellationToken::new());
+    let parts = Parts {
+        client: connect(config.clone())?,
+        cloud: cloud(args.api, args.api_endpoint.as_deref())
+            .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?,
+        limits: Limits::new(args.cloud_rate, rand::random)
+            .map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?,
+        policy: policy(&args),
+        namespaces: watched(&args.namespaces),
+        book_namespace: book_namespace.clone(),
+        identity: identity.clone(),
+        metrics: metrics.clone(),
+        stopping: stopping.clone(),
+    };
+    let assembly = Arc::new(Assembly::new(parts, Timestamp::now, rand::random));
     stop_on_signals(stopping.clone())?;
 
     let leads = Arc::new(AtomicBool::new(false));
     let ready = {
-        let (operator, leads) = (operator.clone(), leads.clone());
+        let (assembly, leads) = (assembly.clone(), leads.clone());
         // One that stands by is ready for that.
-        Arc::new(move || !leads.load(Ordering::Relaxed) || operator.is_synced())
+        Arc::new(move || !leads.load(Ordering::Relaxed) || assembly.is_synced())
     };
     let served = serve(args.metrics_bind_address, args.health_probe_bind_address, metrics.clone(), ready)
         .await
@@ -200,26 +196,10 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
     metrics.leader(true);
     tracing::info!("this process acts");
 
-    let work = async {
-        let ended = operator.run(client, &namespaces, &book_namespace, args.concurrency, stopping.clone()).await;
-        stopping.cancel();
-        pass(Point::Stopping);
-        // What was written is sent, what was sent is written down, and what was written down is told.
-        for tasks in [&actor.orders, &actor.reporter.tasks] {
-            tasks.close();
-            tasks.wait().await;
-        }
-        pass(Point::OrdersEnded);
-        ended
-    };
     let lost = AtomicBool::new(false);
     let ended = tokio::select! {
-        ended = work => ended,
+        ended = assembly.run(args.concurrency) => ended,
         never = keep_lease(leader.as_ref(), &metrics, &stopping, &lost) => match never {},
-        () = end_of_grace(&stopping) => {
-            tracing::warn!("something is still under way: what comes of it is found by a later look");
-            Ok(())
-        }
     };
     if lost.into_inner() {
         return Err(Error::Failed("the lease is lost".into()));
@@ -255,45 +235,14 @@ fn election_client(mut config: Config) -> Result<Client, String> {
     connect(config)
 }
 
-/// Puts the operator together. The actor is part of it.
-fn wire(
-    args: &RunArgs,
-    client: &Client,
-    namespaces: &[Option<String>],
-    book_namespace: &str,
-    identity: &str,
-    metrics: Arc<Metrics>,
-    stopping: CancellationToken,
-) -> Result<(Arc<Operator>, Arc<Actor>), Error> {
-    let policy = Policy {
+/// What the arguments say of how it works.
+fn policy(args: &RunArgs) -> Policy {
+    Policy {
         lag: signed(args.cloud_lag),
         lifetime: signed(args.request_lifetime),
         resync: args.resync,
         active: args.resync_active.min(args.resync),
-    };
-    let cloud = cloud(args.api, args.api_endpoint.as_deref())
-        .map_err(|error| Error::Usage(format!("--api-endpoint: {error}")))?;
-    let limits =
-        Limits::new(args.cloud_rate, rand::random).map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?;
-    let calls = Calls::new(cloud, limits, metrics.clone(), Timestamp::now);
-    let wakes = Wakes::new(namespaces.iter().cloned());
-    let secrets = Secrets::new(client.clone());
-    let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
-    let balances = Balances::new(args.cloud_lag, wakes.clone());
-    let cache = Cache::default();
-    let actor = Arc::new(Actor {
-        client: client.clone(),
-        book: Book::new(client.clone(), book_namespace, cache.clone()),
-        calls,
-        policy,
-        reporter: Reporter::new(client.clone(), identity.to_owned(), Timestamp::now),
-        metrics,
-        wakes,
-        orders: TaskTracker::new(),
-        stopping,
-    });
-    let watches = namespaces.len() + 1;
-    Ok((Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, watches, rand::random)), actor))
+    }
 }
 
 fn cloud(api: Api, endpoint: Option<&str>) -> Result<Arc<dyn Cloud>, EndpointError> {
@@ -318,11 +267,6 @@ async fn keep_lease(
         stopping.cancel();
     }
     std::future::pending().await
-}
-
-async fn end_of_grace(stopping: &CancellationToken) {
-    stopping.cancelled().await;
-    sleep(GRACE).await;
 }
 
 /// Each namespace once, `None` for all. An empty name, as an empty variable gives it, is none.

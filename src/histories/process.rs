@@ -8,7 +8,7 @@ use tokio::{
     task::JoinHandle,
     time::{advance, sleep_until},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     chance::Chance,
@@ -18,18 +18,10 @@ use super::{
     world::{Clock, Millis, World, at},
 };
 use crate::{
-    act::Actor,
-    balance::Balances,
-    book::{Book, Cache},
-    calls::Calls,
+    assembly::{Assembly, Parts},
     cloud::{CloudClock, limits::Limits},
-    controller::Operator,
     decide::Policy,
-    observe::Observer,
-    report::Reporter,
-    secrets::Secrets,
     telemetry::Metrics,
-    wakes::Wakes,
 };
 
 pub(super) const POLICY: Policy = Policy {
@@ -38,8 +30,6 @@ pub(super) const POLICY: Policy = Policy {
     resync: Duration::from_secs(60),
     active: Duration::from_secs(20),
 };
-/// As in `cli::run`.
-const GRACE: Duration = Duration::from_secs(30);
 
 pub(super) struct Process {
     runtime: Runtime,
@@ -120,7 +110,7 @@ fn machine_off(world: &World, chance: &mut Chance) -> SignedDuration {
     SignedDuration::from_secs(chance.pick(&[-3 * 3600, -240, 240, 3 * 3600]))
 }
 
-/// What `cli::run` puts together and waits for.
+/// The operator, as `cli::run` puts it together.
 fn work(
     world: &Arc<World>,
     gate: &Arc<Gate>,
@@ -137,47 +127,21 @@ fn work(
     let now = move || at(clock.now()) + off;
     let time = CloudClock::new(now);
     let cloud = Front { world: world.clone(), gate: gate.clone(), clock, who, shrinks, time };
-    let metrics = Arc::new(Metrics::new());
     let chance = Arc::new(parking_lot::Mutex::new(chance));
     let random = move || chance.lock().next();
-    let limits = Limits::new(5.0, random.clone()).expect("a good rate");
-    let calls = Calls::new(Arc::new(cloud), limits, metrics.clone(), now);
-    let wakes = Wakes::new(namespaces.iter().cloned());
-    let secrets = Secrets::new(client.clone());
-    let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), POLICY);
-    let balances = Balances::new(POLICY.lag.unsigned_abs(), wakes.clone());
-    let cache = Cache::default();
-    let actor = Arc::new(Actor {
-        client: client.clone(),
-        book: Book::new(client.clone(), "book", cache.clone()),
-        calls,
+    let parts = Parts {
+        client,
+        cloud: Arc::new(cloud),
+        limits: Limits::new(5.0, random.clone()).expect("a good rate"),
         policy: POLICY,
-        reporter: Reporter::new(client.clone(), who.to_owned(), now),
-        metrics,
-        wakes,
-        orders: TaskTracker::new(),
-        stopping: stopping.clone(),
-    });
-    let operator =
-        Arc::new(Operator::new(actor.clone(), balances, cache, observer, secrets, namespaces.len() + 1, random));
+        namespaces,
+        book_namespace: "book".into(),
+        identity: who.into(),
+        metrics: Arc::new(Metrics::new()),
+        stopping,
+    };
+    let assembly = Assembly::new(parts, now, random);
     async move {
-        let work = async {
-            let ended = operator.run(client, &namespaces, "book", 32, stopping.clone()).await;
-            stopping.cancel();
-            for tasks in [&actor.orders, &actor.reporter.tasks] {
-                tasks.close();
-                tasks.wait().await;
-            }
-            ended
-        };
-        let grace = async {
-            stopping.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            biased;
-            _ = work => {}
-            () = grace => {}
-        }
+        drop(assembly.run(32).await);
     }
 }
