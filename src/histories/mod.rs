@@ -1,7 +1,7 @@
 //! Histories: the real operator, with kube's real watchers and controller, in a world of its own, drawn from a seed and in virtual time.
 //!
 //! What is real is all between [`kube::Client`] and [`crate::cloud::Cloud`]. Below the one is an API server that keeps its objects in memory, by
-//! the real rules ([`store`], [`server`], [`watch`]); behind the other a cloud with a time of its own ([`vendor`], [`front`]). One or two
+//! the real rules ([`store`], [`server`], [`watch`]); behind the other a cloud with a time of its own ([`vendor`], [`front`], [`faults`]). One or two
 //! [`process`]es, both active (no leader is assumed), each on a runtime with paused time, run in turns on one thread: while one has its turn the
 //! others are frozen, however long that is, and when its turn comes its clock is set on to the world's. So time is exact, and a turn of minutes
 //! is a process frozen past its lease and its order's lifetime.
@@ -20,6 +20,7 @@
 //! `HISTORIES=n` runs so many, from seed `FIRST`; `HISTORY=seed` tells that one in full.
 
 mod chance;
+mod faults;
 mod front;
 mod gate;
 mod history;

@@ -1,18 +1,21 @@
 //! Carries a decision out: on a book that was read consistently and a fresh look, in the order that invariant B2 asks for.
 
+mod send;
+
 use std::{sync::Arc, time::Duration};
 
-use kube::{Api, Client, ResourceExt, runtime::reflector::ObjectRef};
+use kube::{Api, Client, ResourceExt};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::send::Sending;
 use crate::{
     api::{InstanceRef, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade},
     api_server::{plain, within},
     balance::Leave,
-    book::{self, Book, Ledger, Outcome, SendPermit},
+    book::{self, Book, Ledger, Outcome},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Jump, Meaning},
-    decide::{self, Deal, Decision, LookError, LookFailure, NEVER_SENT, Policy, Seen, Situation, Step, decide},
+    cloud::{Accepted, Caller, Dated, Instance, Jump},
+    decide::{Deal, Decision, LookError, LookFailure, Policy, Seen, Situation, Step, decide},
     failpoint::{Point, pass},
     report::Reporter,
     telemetry::Metrics,
@@ -32,15 +35,6 @@ pub struct Subject<'a> {
     pub secret_version: &'a str,
     /// Something is to be done for it; else somebody has asked for a look.
     pub due: bool,
-}
-
-/// An order that is in the book, and what it needs on its way.
-struct Sending {
-    instance: Arc<RedisInstance>,
-    caller: Caller,
-    look: Instance,
-    entry: RedisUpgrade,
-    leave: Leave,
 }
 
 /// What was found and decided, after all steps.
@@ -244,84 +238,6 @@ impl Actor {
             Ok(Some(now)) if declares_the_same(watched, &now) => Ok(()),
             Ok(_) => Err(Trouble::Changed),
             Err(error) => Err(Trouble::Unconfirmed(plain(&error))),
-        }
-    }
-
-    /// Sends an order, once, and writes down what came of it.
-    async fn send(self: Arc<Self>, sending: Sending, permit: SendPermit) {
-        let Sending { instance, caller, look, entry, leave } = sending;
-        let name = entry.name_any();
-        pass(Point::BeforeSend);
-        let sent = self.calls.upgrade(&caller, &look, permit).await;
-        pass(Point::Answered);
-        match &sent {
-            Ok(Dated { value, .. }) => {
-                let (from, to) = (entry.spec.from, entry.spec.to);
-                tracing::info!(entry = name, deal_id = value.deal_id, from, to, "the cloud accepted the order");
-            }
-            Err(error) if error.is_plain_refusal() => {
-                tracing::warn!(entry = name, %error, "the cloud refused the order");
-            }
-            Err(error) if error.kind == ErrorKind::NotSent => {
-                tracing::warn!(entry = name, %error, "the order was not sent");
-            }
-            Err(error) => {
-                tracing::warn!(entry = name, %error, "no plain answer to the order: a look settles it when it can't come any more");
-            }
-        }
-        let outcome = self.outcome(&caller, &look, entry.spec.to, sent).await;
-        match &outcome {
-            Outcome::Refused { error, .. } | Outcome::Unknown { error } if decide::is_balance(error) => leave.refused(),
-            Outcome::Accepted { .. } => leave.accepted(),
-            _ => drop(leave),
-        }
-        pass(Point::BeforeRecord);
-        let recorded = self.book.record(&entry, &outcome).await;
-        pass(Point::Recorded);
-        match recorded {
-            Ok((entry, moved)) => self.announce(&instance, &entry, moved),
-            Err(error) => {
-                tracing::error!(entry = name, ?outcome, %error, "what came of an order could not be written into the book");
-            }
-        }
-        if let Outcome::Unknown { .. } = outcome {
-            self.metrics.upgrade("unknown");
-        }
-        self.wakes.wake([ObjectRef::from_obj(&*instance)]);
-    }
-
-    async fn outcome(
-        &self,
-        caller: &Caller,
-        look: &Instance,
-        to: i64,
-        sent: Result<Dated<Accepted>, CloudError>,
-    ) -> Outcome {
-        let error = match sent {
-            Ok(Dated { value, at }) => return Outcome::Accepted { accepted: value, at },
-            Err(error) => error,
-        };
-        let at = error.at.unwrap_or_else(|| self.calls.now());
-        let mut failure = decide::failure(&error, self.calls.dialect.upgrade, at);
-        match error.kind {
-            ErrorKind::NotSent => {
-                failure.code_desc = NEVER_SENT.into();
-                Outcome::NeverSent { error: failure, at }
-            }
-            _ if error.is_plain_refusal() => {
-                if let Some(Meaning::InvalidSize | Meaning::SizeNotInRange | Meaning::SoldOut) = error.meaning() {
-                    let products = self.calls.dialect.products;
-                    let sold = self.calls.sizes(caller, look).await.map(|sizes| sizes.value);
-                    let sold = sold.map_err(|trouble| match trouble {
-                        calls::Trouble::Wait(_) => format!("{products} has to wait"),
-                        calls::Trouble::Cloud(error) => format!("{products} {}", error.code_and_name()),
-                    });
-                    let sold = decide::sizes_sold(sold, look.size, to);
-                    failure.message = format!("{} {sold}", decide::sentence(&failure.message));
-                }
-                Outcome::Refused { error: failure, at }
-            }
-            _ => Outcome::Unknown { error: failure },
         }
     }
 
