@@ -25,7 +25,7 @@ verify: needs-cargo needs-go ## More of the same: a million simulated histories,
 	VERIFY=1 HISTORIES=$${HISTORIES:-1000000} cargo test --locked --features failpoints --lib -- --nocapture --test-threads 2 model:: histories::whatever
 	@assets=$$(tools/assets | tail -n 1); \
 	for seed in {1..9}; do \
-	  SEED=$$seed KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=8 cargo test --locked --features failpoints --test e2e killed frozen; \
+	  SEED=$$seed KUBEBUILDER_ASSETS=$$assets RUST_TEST_THREADS=8 cargo test --locked --features failpoints --test e2e -- killed frozen; \
 	done
 
 assets: needs-go ## Builds kube-apiserver, etcd and (where the machine has none) kubectl; prints the folder

@@ -24,6 +24,8 @@ use crate::{
 
 /// Shorter than an ordinary call: the look gets old.
 const CONFIRM: Duration = Duration::from_secs(3);
+/// When another look tells whether the first one's Date goes on evenly.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// More steps than these in one go would be a fault of the policy.
 const STEPS: usize = 5;
 
@@ -147,12 +149,14 @@ impl Actor {
 
     /// A look is late enough by its Date alone. Where one Date is not what the one before it promised, one of the two is wrong, and an order
     /// may be taken for dead that comes yet, or be signed at a time that never ends. Whatever was signed before is dead when the clock has
-    /// run evenly for lifetime and lag since, by our own monotonic one. So it is from the start, too, where the clock here disagrees; but a new
-    /// order doesn't wait for that: it is signed by the cloud's clock, and mostly it is ours that is wrong.
+    /// run evenly for lifetime and lag since, by our own monotonic one. So it is from the start, too, where the clock here disagrees; but for a new
+    /// order a second answer is enough then: it is signed by the cloud's clock, and mostly it is ours that is wrong.
     fn check_clock(&self, ordering: bool) -> Result<(), Trouble> {
         match self.clock_jump() {
-            Some((jump, left)) if !(ordering && jump.at_start) => Err(Trouble::ClockJumped { jump, left }),
-            _ => Ok(()),
+            Some((Jump { at_start: true, confirmed: true, .. }, _)) if ordering => Ok(()),
+            Some((Jump { at_start: true, .. }, _)) if ordering => Err(Trouble::Wait(SECOND_LOOK)),
+            Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
+            None => Ok(()),
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Jump {
     pub times: u32,
     /// Away from this machine's clock, by the first answer: one of the two is wrong, and no one knows which.
     pub at_start: bool,
+    /// A later answer has gone on from there: it isn't a single wrong Date.
+    pub confirmed: bool,
 }
 
 impl fmt::Display for Jump {
@@ -64,7 +66,7 @@ impl Learnt {
 
 fn jump(by: SignedDuration, times: u32, at_start: bool) -> Option<Jump> {
     let whole = SignedDuration::from_secs(by.as_secs());
-    (by.abs() > EVEN).then(|| Jump { by: whole, when: Instant::now(), times, at_start })
+    (by.abs() > EVEN).then(|| Jump { by: whole, when: Instant::now(), times, at_start, confirmed: false })
 }
 
 impl CloudClock {
@@ -76,7 +78,7 @@ impl CloudClock {
         let mut learnt = self.learnt.lock();
         // Before the first answer nothing is known of the cloud's clock but what ours says: mostly the one that is wrong, but not always.
         let jump = match *learnt {
-            Some(before) => before.jump_to(date).or(before.jump),
+            Some(before) => before.jump_to(date).or(before.jump.map(|jump| Jump { confirmed: true, ..jump })),
             None => jump(date.duration_since((self.local)()), 0, true),
         };
         *learnt = Some(Learnt { date, when: Instant::now(), jump });
@@ -136,7 +138,9 @@ mod tests {
             // Who adds the offset to the local clock comes to the cloud's time all the same.
             assert_eq!(at(step) + clock.offset().unwrap(), clock.now());
         }
-        assert_eq!(clock.jump(), at_start);
+        assert_eq!(clock.jump(), at_start, "no other answer has said so");
+        clock.learn(clock.now());
+        assert!(clock.jump().is_some_and(|jump| jump.at_start && jump.confirmed));
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,7 +163,7 @@ mod tests {
         assert_eq!((jump.by.as_secs(), jump.times), (3 * 3600 + 30, 1));
         tokio::time::advance(Duration::from_secs(100)).await;
         clock.learn(ahead + SignedDuration::from_secs(100));
-        assert_eq!(clock.jump(), Some(jump), "evenly from there on");
+        assert_eq!(clock.jump(), Some(Jump { confirmed: true, ..jump }), "evenly from there on");
         clock.learn(at(true_second()));
         assert_eq!(clock.jump().map(|jump| (jump.by.as_secs(), jump.times)), Some((-3 * 3600, 2)), "there and back");
         tokio::time::advance(SERIES * 2).await;

@@ -291,10 +291,6 @@ impl Operator {
     /// Once, when the cloud's clock and ours are found apart, and again when they are by much more or less.
     fn announce_clock(&self, instance: &RedisInstance) {
         let Some(offset) = self.actor.calls.clock_offset() else { return };
-        // While it isn't known which of the cloud's own clocks is right, nothing can be said of this one.
-        if self.actor.clock_jump().is_some_and(|(jump, _)| !jump.at_start) {
-            return;
-        }
         let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs().as_secs());
         let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset.as_secs() };
         let is_news = match (known, told) {
@@ -313,7 +309,7 @@ impl Operator {
         }
         let way = if offset.is_negative() { "ahead of" } else { "behind" };
         let note = format!(
-            "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's; set the clock of its node right."
+            "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's. Set the clock of its node right, if it is that one."
         );
         tracing::warn!(offset_seconds = offset.as_secs(), "{note}");
         let once = Some("clock".to_owned());

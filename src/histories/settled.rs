@@ -132,8 +132,14 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
     let newest = || entries().max_by_key(|entry| number(entry));
     let in_phase = |phase: &str| entries().filter(|entry| entry["status"]["phase"] == phase).count();
     match reason {
+        // Somebody else is told something else: one of them owns it.
         "DuplicateRedisId" => {
-            state.store.all(Kind::Instance).filter(|(_, other)| other.value["spec"]["redisId"] == *redis_id).count() > 1
+            let mut others = state.store.all(Kind::Instance).map(|(_, other)| &other.value);
+            others.any(|other| {
+                let conditions = other["status"]["conditions"].as_array();
+                let is_duplicate = |condition: &Value| condition["reason"] == "DuplicateRedisId";
+                other["spec"]["redisId"] == *redis_id && !conditions.is_some_and(|all| all.iter().any(is_duplicate))
+            })
         }
         "ReduceCapacityNotAllowed" => instance.size > desired,
         "MemSizeNotInRange" => desired > MOST,

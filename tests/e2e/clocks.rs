@@ -12,7 +12,7 @@ const HOUR: i64 = 3600;
 
 /// What the log says, once and again, of the operator's own clock.
 fn announced(operator: &Operator) -> usize {
-    operator.log().matches("set the clock of its node right").count()
+    operator.log().matches("Set the clock of its node right").count()
 }
 
 fn jumps(operator: &Operator) -> usize {
