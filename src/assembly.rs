@@ -51,14 +51,14 @@ pub struct Assembly {
 }
 
 impl Assembly {
-    /// `local` is this machine's clock; `random` spreads those that are tried again.
+    /// `local` is this machine's clock, for what people read; `random` spreads those that are tried again.
     pub fn new(
         parts: Parts,
-        local: impl Fn() -> Timestamp + Clone + Send + Sync + 'static,
+        local: impl Fn() -> Timestamp + Send + Sync + 'static,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
         let Parts { client, cloud, limits, policy, namespaces, book_namespace, identity, metrics, stopping } = parts;
-        let calls = Calls::new(cloud, limits, metrics.clone(), local.clone());
+        let calls = Calls::new(cloud, limits, metrics.clone());
         let wakes = Wakes::new(namespaces.iter().cloned());
         let secrets = Secrets::new(client.clone());
         let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);

@@ -31,39 +31,30 @@ pub struct Calls {
     cloud: Arc<dyn Cloud>,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
-    local: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// What the API calls them.
     pub dialect: Dialect,
 }
 
 impl Calls {
-    /// `local` is this machine's clock.
-    pub fn new(
-        cloud: Arc<dyn Cloud>,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-        local: impl Fn() -> Timestamp + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let dialect = cloud.dialect();
-        Self { cloud, limits: Arc::new(limits), metrics, local: Arc::new(local), dialect }
-    }
-
-    /// How far the cloud's clock is ahead of this machine's.
-    pub fn clock_offset(&self) -> Option<SignedDuration> {
-        self.cloud.clock_offset()
-    }
-
-    /// The latest jump of the cloud's clock, if that was less than `even` ago, and how much of it is left.
-    pub fn clock_jump(&self, even: Duration) -> Option<(Jump, Duration)> {
-        let jump = self.cloud.clock_jump()?;
-        even.checked_sub(jump.when.elapsed()).map(|left| (jump, left))
+        Self { cloud, limits: Arc::new(limits), metrics, dialect }
     }
 
     /// The cloud's time, as far as known.
     pub fn now(&self) -> Timestamp {
-        let offset = self.clock_offset().unwrap_or_default();
-        let here = (self.local)();
-        here.checked_add(offset).unwrap_or(here)
+        self.cloud.clock().now()
+    }
+
+    /// How far the cloud's clock is ahead of this machine's.
+    pub fn clock_offset(&self) -> Option<SignedDuration> {
+        self.cloud.clock().offset()
+    }
+
+    /// The latest jump of the cloud's clock, if that was less than `even` ago, and how much of it is left.
+    pub fn clock_jump(&self, even: Duration) -> Option<(Jump, Duration)> {
+        let jump = self.cloud.clock().jump()?;
+        even.checked_sub(jump.when.elapsed()).map(|left| (jump, left))
     }
 
     pub async fn list(&self, caller: &Caller, offset: usize) -> Call<Page> {
@@ -142,7 +133,7 @@ impl Calls {
             Err(_) => "none".to_owned(),
         };
         self.metrics.called(action, code, began.elapsed());
-        if let Some(offset) = self.cloud.clock_offset() {
+        if let Some(offset) = self.clock_offset() {
             self.metrics.clock_offset(offset.as_secs_f64());
         }
         if let Some(pause) = self.limits.learn(caller, &result) {

@@ -37,7 +37,7 @@ impl fmt::Display for Jump {
 
 /// Follows the `Date` of the latest answer by the monotonic clock, so that the local clock counts for the very first
 /// request only, and a step of it never does.
-pub(crate) struct CloudClock {
+pub struct CloudClock {
     local: Box<dyn Fn() -> Timestamp + Send + Sync>,
     learnt: Mutex<Option<Learnt>>,
 }
@@ -84,6 +84,7 @@ impl CloudClock {
         *learnt = Some(Learnt { date, when: Instant::now(), jump });
     }
 
+    /// The cloud's time, as far as known.
     pub(crate) fn now(&self) -> Timestamp {
         self.latest().map_or_else(&self.local, |learnt| learnt.now())
     }

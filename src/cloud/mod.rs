@@ -28,9 +28,7 @@ use crate::book::SendPermit;
 
 use digest::hex;
 
-#[cfg(test)]
-pub(crate) use clock::CloudClock;
-pub use clock::Jump;
+pub use clock::{CloudClock, Jump};
 pub use codes::{Meaning, meaning};
 pub(crate) use text::one_line;
 pub use transport::EndpointError;
@@ -316,13 +314,6 @@ pub trait Cloud: Send + Sync + 'static {
     /// State of the deal of an accepted order; `None` when the cloud doesn't know it (11059).
     async fn deal(&self, caller: &Caller, order: &Accepted) -> Result<Dated<Option<DealState>>, CloudError>;
 
-    /// How far the cloud's clock is ahead of the local one, to about a second; `None` before the first answer.
-    fn clock_offset(&self) -> Option<jiff::SignedDuration> {
-        None
-    }
-
-    /// The latest time that an answer's `Date` was not what the one before it promised; `None` if each was.
-    fn clock_jump(&self) -> Option<Jump> {
-        None
-    }
+    /// The cloud's time, as its answers have told it.
+    fn clock(&self) -> &CloudClock;
 }

@@ -18,7 +18,7 @@ use crate::{
     book::SendPermit,
     cloud::{
         Accepted, Caller, Cloud, CloudClock, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState,
-        Jump, Layout, Meaning, Page, Price, SizesSold, v2, v3,
+        Layout, Meaning, Page, Price, SizesSold, v2, v3,
     },
 };
 
@@ -217,12 +217,8 @@ impl Cloud for Front {
         self.read(What::AskDeal, &order.deal_id, caller, deal).await
     }
 
-    fn clock_offset(&self) -> Option<SignedDuration> {
-        self.time.offset()
-    }
-
-    fn clock_jump(&self) -> Option<Jump> {
-        self.time.jump()
+    fn clock(&self) -> &CloudClock {
+        &self.time
     }
 }
 

@@ -13,16 +13,15 @@ mod sign;
 mod wire_tests;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use self::answer::Fields;
 pub use self::sign::SignatureMethod;
-use super::clock::CloudClock;
 use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Jump, Page, Price,
+    Accepted, Caller, Cloud, CloudClock, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price,
     SizesSold, regions,
 };
 use crate::book::SendPermit;
@@ -187,11 +186,7 @@ impl Cloud for V2 {
         none_for(11059, answer)
     }
 
-    fn clock_offset(&self) -> Option<SignedDuration> {
-        self.transport.clock.offset()
-    }
-
-    fn clock_jump(&self) -> Option<Jump> {
-        self.transport.clock.jump()
+    fn clock(&self) -> &CloudClock {
+        &self.transport.clock
     }
 }

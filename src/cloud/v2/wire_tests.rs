@@ -257,10 +257,10 @@ async fn a_look_refused_for_its_time_is_repeated_once_with_the_clouds() {
     for code in [4200, 4500] {
         let server = strict_server(code).await;
         let client = client_at(&server, DATE_SECOND - 3 * 3600);
-        assert_eq!(client.clock_offset(), None);
+        assert_eq!(client.clock().offset(), None);
         assert_eq!(client.find(&caller(), "crs-1").await.unwrap().value, None);
         assert_eq!(server.seen().len(), 2);
-        assert_eq!(client.clock_offset().map(|offset| offset.as_secs()), Some(3 * 3600));
+        assert_eq!(client.clock().offset().map(|offset| offset.as_secs()), Some(3 * 3600));
         // And from then on it follows the cloud's clock.
         client.find(&caller(), "crs-1").await.unwrap();
         assert_eq!(server.seen().len(), 3);
@@ -296,9 +296,9 @@ async fn a_date_that_jumps_is_told_and_is_not_taken_from_the_answer_to_an_order(
     client.find(&caller(), "crs-1").await.unwrap();
     let order = client.upgrade(&caller(), &running(), permit()).await.unwrap();
     assert!((order.at.as_second() - DATE_SECOND).abs() < 30, "{}", order.at);
-    assert_eq!(client.clock_jump(), None);
+    assert_eq!(client.clock().jump(), None);
     client.find(&caller(), "crs-1").await.unwrap();
-    assert_eq!(client.clock_jump().map(|jump| jump.by.as_hours() / 24 / 365), Some(10));
+    assert_eq!(client.clock().jump().map(|jump| jump.by.as_hours() / 24 / 365), Some(10));
 }
 
 #[tokio::test]

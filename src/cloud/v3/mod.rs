@@ -14,18 +14,17 @@ mod sign;
 mod wire_tests;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use self::answer::Fields;
-use super::clock::CloudClock;
 use super::exchange::{Quoting, none_for};
 use super::transport::{Reply, Route, Timeouts, Transport};
 use super::{
-    Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Jump, Page, Price,
+    Accepted, Caller, Cloud, CloudClock, CloudError, Dated, DealState, Dialect, EndpointError, Instance, Page, Price,
     SizesSold, regions,
 };
 use crate::book::SendPermit;
@@ -228,11 +227,7 @@ impl Cloud for V3 {
         self.ask_deal(caller, order, by_name.unwrap_or_default()).await
     }
 
-    fn clock_offset(&self) -> Option<SignedDuration> {
-        self.transport.clock.offset()
-    }
-
-    fn clock_jump(&self) -> Option<Jump> {
-        self.transport.clock.jump()
+    fn clock(&self) -> &CloudClock {
+        &self.transport.clock
     }
 }

@@ -7,8 +7,8 @@ use super::*;
 use crate::{
     book::SendPermit,
     cloud::{
-        Accepted, Cloud, DealState, Dialect, ErrorKind, InstanceState, Layout, Page, Price, SizesSold, limits::Limits,
-        meaning, v3::DIALECT,
+        Accepted, Cloud, CloudClock, DealState, Dialect, ErrorKind, InstanceState, Layout, Page, Price, SizesSold,
+        limits::Limits, meaning, v3::DIALECT,
     },
     telemetry::Metrics,
 };
@@ -92,6 +92,7 @@ async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earl
 struct TwoAtOnce {
     first: CloudError,
     asked: AtomicUsize,
+    clock: CloudClock,
 }
 
 #[async_trait]
@@ -137,6 +138,10 @@ impl Cloud for TwoAtOnce {
     async fn deal(&self, _: &Caller, _: &Accepted) -> Result<Dated<Option<DealState>>, CloudError> {
         unreachable!("a reader orders nothing")
     }
+
+    fn clock(&self) -> &CloudClock {
+        &self.clock
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,10 +149,9 @@ async fn a_refused_question_for_some_leaves_the_others_theirs_and_trouble_ends_t
     for (code, asked, found) in [(4000, 3, 3), (4400, 1, 0), (6000, 1, 0)] {
         let kind = ErrorKind::Code(meaning(Some(code), None));
         let first = CloudError { kind, code: Some(code), ..CloudError::no_answer("X", "") };
-        let cloud = Arc::new(TwoAtOnce { first, asked: AtomicUsize::new(0) });
-        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()), || {
-            Timestamp::UNIX_EPOCH
-        });
+        let cloud =
+            Arc::new(TwoAtOnce { first, asked: AtomicUsize::new(0), clock: CloudClock::new(|| Timestamp::UNIX_EPOCH) });
+        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()));
         let reader = reader();
         for n in 2..=5 {
             reader.state.lock().rows.insert(format!("crs-{n}"), Row::new());
