@@ -6,12 +6,12 @@ use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::Actor;
 use crate::{
-    api::{RedisInstance, RedisUpgrade},
+    api::{NEVER_SENT, RedisInstance, RedisUpgrade},
     balance::Leave,
     book::{Outcome, SendPermit},
     calls,
     cloud::{Accepted, Caller, CloudError, Dated, ErrorKind, Instance, Meaning},
-    decide::{self, NEVER_SENT},
+    decide,
     failpoint::{Point, pass},
 };
 

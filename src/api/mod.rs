@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use redis_instance::{Mode, Object, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
 pub use redis_upgrade::{
-    InstanceRef, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
+    InstanceRef, NEVER_SENT, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
     redis_upgrade_crd,
 };
 

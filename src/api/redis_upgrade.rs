@@ -108,6 +108,9 @@ pub struct InstanceRef {
     pub secret_version: Option<String>,
 }
 
+/// The `codeDesc` of an entry whose order was not sent, by the operator's own decision. It doesn't count as a try.
+pub const NEVER_SENT: &str = "NeverSent";
+
 impl RedisUpgrade {
     /// The n of its name, `<redisId>-<n>`; 0 for a name that isn't of that form.
     pub fn number(&self) -> u64 {
@@ -117,6 +120,12 @@ impl RedisUpgrade {
     /// Its phase; an entry without a status is Written.
     pub fn phase(&self) -> Phase {
         self.status.as_ref().map(|status| status.phase).unwrap_or_default()
+    }
+
+    /// Was its order not sent, by the operator's own decision?
+    pub fn was_never_sent(&self) -> bool {
+        let error = self.status.as_ref().and_then(|status| status.error.as_ref());
+        self.phase() == Phase::Abandoned && error.is_some_and(|error| error.code_desc == NEVER_SENT)
     }
 
     /// Its status; an entry without one is Written.
@@ -184,7 +193,7 @@ pub enum Phase {
     Failed,
     /// The cloud refused it.
     Refused,
-    /// It was never carried out, and can't be any more.
+    /// Nothing of it is there, and nothing more comes of it: it never arrived, was never sent, or failed without a word.
     Abandoned,
 }
 

@@ -12,11 +12,13 @@ const AT_ONCE: usize = 20;
 /// A number freed sooner could be written, and sent, a second time by who read the book before (searched with a model).
 const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(24);
 
-/// Settled entries, older than a day and not the highest number: accepted ones beyond the newest ten, Refused ones beyond the newest,
-/// Abandoned ones below a later accepted one. `entries`: lowest number first.
+/// Settled entries, older than a day and not the highest number: accepted ones beyond the newest ten, Refused ones and
+/// ones that were never sent beyond the newest of their kind, other Abandoned ones below a later accepted one. (Of those there are few: after three
+/// in a row a person is asked.) `entries`: lowest number first.
 pub(crate) fn prunable(entries: &[RedisUpgrade], now: Timestamp) -> Vec<&RedisUpgrade> {
     let mut accepted = 0;
     let mut refused = 0;
+    let mut never_sent = 0;
     let mut superfluous = Vec::new();
     for (newer, entry) in entries.iter().rev().enumerate() {
         let spare = match entry.phase() {
@@ -28,6 +30,10 @@ pub(crate) fn prunable(entries: &[RedisUpgrade], now: Timestamp) -> Vec<&RedisUp
             Phase::Refused => {
                 refused += 1;
                 refused > 1
+            }
+            Phase::Abandoned if entry.was_never_sent() => {
+                never_sent += 1;
+                never_sent > 1
             }
             Phase::Abandoned => accepted > 0,
         };

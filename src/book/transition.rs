@@ -55,7 +55,7 @@ pub(crate) fn apply(status: &RedisUpgradeStatus, outcome: &Outcome) -> Option<Re
             settle(status, Phase::Refused, *at, &evidence, Some(error.clone()))
         }),
         Outcome::NeverSent { error, at } => (phase == Phase::Written).then(|| {
-            let evidence = format!("never sent: {}", error.message);
+            let evidence = format!("It was never sent ({at}): {}", error.message);
             settle(status, Phase::Abandoned, *at, &evidence, Some(error.clone()))
         }),
         Outcome::Unknown { error } => (phase == Phase::Written && status.error.is_none()).then(|| {
@@ -91,12 +91,13 @@ fn settle(
     }
 }
 
-/// What was written before, and this sentence: one after the other they say how it came to this. Of what is too long together the newest
-/// stays.
+/// What was written before, and this sentence: one after the other they say how it came to this. Of what is too long together the end stays.
 fn and(status: &RedisUpgradeStatus, sentence: &str) -> String {
     let all = status.evidence.iter().map(String::as_str).chain([sentence]).collect::<Vec<_>>().join(" ");
-    let said = if all.chars().count() > LONGEST { sentence } else { &all };
-    said.chars().take(LONGEST).collect()
+    match all.chars().count().checked_sub(LONGEST) {
+        None | Some(0) => all,
+        Some(over) => ['…'].into_iter().chain(all.chars().skip(over + 1)).collect(),
+    }
 }
 
 fn told(error: &Failure) -> String {

@@ -16,8 +16,6 @@ use crate::{
 
 /// So many of one kind since the last success, and a person must look.
 const PATIENCE: usize = 3;
-/// An entry whose order was not sent, by our own decision. It doesn't count as a try.
-pub const NEVER_SENT: &str = "NeverSent";
 
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Decision {
     let desired = situation.desired();
@@ -107,7 +105,7 @@ fn failed_too_often(policy: &Policy, situation: &Situation<'_>, size: i64, look_
 fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
     let lost: Vec<_> = counted(situation)
         .take_while(|entry| matches!(entry.phase(), Phase::Abandoned | Phase::Refused))
-        .filter(|entry| entry.phase() == Phase::Abandoned && !never_sent(entry))
+        .filter(|entry| entry.phase() == Phase::Abandoned && !entry.was_never_sent())
         .collect();
     let newest = *lost.first().filter(|_| lost.len() >= PATIENCE)?;
     let error = newest.outcome().error;
@@ -124,7 +122,9 @@ fn lost_too_often(situation: &Situation<'_>) -> Option<Decision> {
 
 /// The newest order was not sent, by our own decision: it is tried again, ever more seldom.
 fn not_sent(policy: &Policy, situation: &Situation<'_>, look_at: Timestamp) -> Option<Decision> {
-    wait(policy, &in_a_row(situation, never_sent), look_at, "It", |message| Verdict::reconciling("Ordering", message))
+    wait(policy, &in_a_row(situation, RedisUpgrade::was_never_sent), look_at, "It", |message| {
+        Verdict::reconciling("Ordering", message)
+    })
 }
 
 /// The newest order was refused: is it time to try again?
@@ -220,10 +220,6 @@ fn balance_low(situation: &Situation<'_>) -> Option<Decision> {
     let message = "The account's balance is too low for an order. Top it up: then it goes on by itself.".to_owned();
     let error = situation.found(100_207, "AccountBalanceNotEnough", message.clone()).error;
     Some(Decision::rest(Verdict { error, ..Verdict::stalled("AccountBalanceNotEnough", message) }).again_after(until))
-}
-
-fn never_sent(entry: &RedisUpgrade) -> bool {
-    entry.phase() == Phase::Abandoned && entry.outcome().error.is_some_and(|error| error.code_desc == NEVER_SENT)
 }
 
 /// When an entry was settled; the beginning of time for one where nobody wrote it down. One that is yet to come was written down by a `Date` that

@@ -25,7 +25,6 @@ use crate::{
 
 pub use codes::is_balance;
 pub use decision::{Decision, Health, Step, Verdict};
-pub use growth::NEVER_SENT;
 pub use situation::{Deal, LookError, LookFailure, Owner, Seen, Situation};
 pub use sizes::sizes_sold;
 

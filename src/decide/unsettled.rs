@@ -74,7 +74,9 @@ fn settled_by(policy: &Policy, entry: &RedisUpgrade, size: i64, seen: &str) -> S
         )
     } else {
         let unpaid = codes::unpaid_deal(error.as_ref());
-        format!("{answer}{seen}: below the {to} MB ordered. {rule}: it did not come.{unpaid}")
+        format!(
+            "{answer}{seen}: below the {to} MB ordered. {rule}: it never arrived, or the cloud took it and did not carry it out (the cloud's bill tells).{unpaid}"
+        )
     }
 }
 

@@ -10,10 +10,7 @@ use super::{
     vendor::{Instance, MOST, Order},
     world::{Millis, State},
 };
-use crate::{
-    api::{PROCEED_AFTER, number_in},
-    decide::NEVER_SENT,
-};
+use crate::api::{NEVER_SENT, PROCEED_AFTER, number_in};
 
 /// Three rounds of the list: one that begins just before, one that shows what there is, one after what came of it.
 const LOOKS: Millis = 180_000;

@@ -15,7 +15,7 @@ use crate::{
     cloud::{
         Accepted, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout, meaning, v2, v3,
     },
-    decide::{Deal, Health, NEVER_SENT, Policy, Seen, Situation, Step, decide, failure},
+    decide::{Deal, Health, Policy, Seen, Situation, Step, decide, failure},
 };
 
 /// The present, and a tick, in seconds. As long as the longest backoff, so that all of them are one tick.
@@ -289,7 +289,7 @@ const TROUBLES: [(Trouble, Option<i64>, &str); 8] = [
     (Trouble::BalanceLow, Some(100_207), "AccountBalanceNotEnough"),
     (Trouble::SoldOut, Some(5200), "ResourceNotEnough"),
     (Trouble::NoShrink, Some(11057), "ReduceCapacityNotAllowed"),
-    (Trouble::NeverSent, None, NEVER_SENT),
+    (Trouble::NeverSent, None, crate::api::NEVER_SENT),
     (Trouble::DealFailed, None, "UpgradeFailed"),
     (Trouble::SizeNotSeen, None, "SizeNotSeen"),
 ];

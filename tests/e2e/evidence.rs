@@ -167,7 +167,7 @@ async fn an_entry_keeps_that_it_was_given_up_and_that_its_answer_came_late(#[val
     })
     .await;
     assert_eq!(entry["status"]["dealId"], json!(deal));
-    tells(evidence(&entry), &["1024 MB, Running", "did not come", "Learnt late", &deal, "2048 MB, Running"]);
+    tells(evidence(&entry), &["1024 MB, Running", "it never arrived", "Learnt late", &deal, "2048 MB, Running"]);
     for reason in ["UpgradeAbandoned", "UpgradePlaced", "UpgradeFulfilled"] {
         event(&world, reason, FIRST).await;
     }

@@ -2,7 +2,10 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::testing::{at, entry, placed, settled, written};
+use crate::api::{
+    NEVER_SENT,
+    testing::{at, entry, placed, settled, settled_by, written},
+};
 
 const DAY: i64 = 86_400;
 
@@ -26,6 +29,15 @@ fn accepted_entries_are_kept_the_newest_ten() {
 #[test]
 fn refused_entries_are_kept_the_newest() {
     let book = book(&[Phase::Refused, Phase::Refused, Phase::Fulfilled, Phase::Refused, Phase::Fulfilled]);
+    assert_eq!(numbers(&book, DAY + 1), [1, 2]);
+}
+
+#[test]
+fn entries_that_were_never_sent_are_kept_the_newest() {
+    let mut book = book(&[Phase::Abandoned; 4]);
+    for entry in &mut book[..3] {
+        entry.status = Some(settled_by(Phase::Abandoned, 0, None, NEVER_SENT));
+    }
     assert_eq!(numbers(&book, DAY + 1), [1, 2]);
 }
 

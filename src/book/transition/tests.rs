@@ -87,7 +87,7 @@ fn a_refusal_and_not_being_sent_are_the_word_about_a_written_entry_only() {
     assert_eq!(after.error.unwrap().code, Some(10703));
     let after = apply(&written(), &never_sent()).unwrap();
     assert_eq!((after.phase, after.settled_at), (Phase::Abandoned, Some(at(9))));
-    assert!(after.evidence.unwrap().starts_with("never sent"));
+    assert!(after.evidence.unwrap().starts_with("It was never sent (1970"));
     for phase in PHASES.into_iter().filter(|phase| *phase != Phase::Written) {
         assert_eq!(apply(&settled(phase, 5), &refused()), None, "{phase}");
         assert_eq!(apply(&settled(phase, 5), &never_sent()), None, "{phase}");
@@ -131,8 +131,9 @@ fn evidence_grows_by_a_sentence_for_each_thing_that_was_learnt() {
     for fact in facts {
         rest = rest.split_once(fact).unwrap_or_else(|| panic!("{fact} in {evidence}")).1;
     }
-    let long = RedisUpgradeStatus { evidence: Some("x".repeat(1020)), ..placed() };
-    assert_eq!(apply(&long, &seen(Phase::Fulfilled)).unwrap().evidence.as_deref(), Some("as seen"), "the newest stays");
+    let long = RedisUpgradeStatus { evidence: Some("é".repeat(1020)), ..placed() };
+    let evidence = apply(&long, &seen(Phase::Fulfilled)).unwrap().evidence.unwrap();
+    assert_eq!(evidence, format!("…{} as seen", "é".repeat(1015)), "of what is too long the end stays");
 }
 
 proptest! {

@@ -6,12 +6,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::*;
 use crate::{
     api::{
-        Phase,
+        NEVER_SENT, Phase,
         testing::{failure, written},
     },
     book::{Outcome, applied},
     cloud::Accepted,
-    decide::NEVER_SENT,
 };
 
 /// From here on nothing goes wrong any more.

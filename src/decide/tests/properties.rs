@@ -5,11 +5,10 @@ use proptest::{collection::vec, option, prelude::*, sample::select, test_runner:
 use super::*;
 use crate::{
     api::{
-        Failure, Mode, Phase,
+        Failure, Mode, NEVER_SENT, Phase,
         testing::{self, failure},
     },
     cloud::Accepted,
-    decide::NEVER_SENT,
 };
 
 /// Times around those that matter to an order signed at [`SIGNED`], and the ends of time.
@@ -206,9 +205,8 @@ proptest! {
             let counted: Vec<_> = counted.collect();
             let count = |until: &[Phase], phase| {
                 counted.iter().take_while(|entry| !until.contains(&entry.phase())).filter(|entry| {
-                    let never_sent = entry.outcome().error.is_some_and(|error| error.code_desc == NEVER_SENT);
                     let overtaken = phase == Phase::Failed && entry.spec.to <= from;
-                    entry.phase() == phase && !overtaken && !(phase == Phase::Abandoned && never_sent)
+                    entry.phase() == phase && !overtaken && !entry.was_never_sent()
                 }).count()
             };
             prop_assert!(!counted.iter().any(|entry| entry.phase() == Phase::Fulfilled && entry.spec.to >= to));

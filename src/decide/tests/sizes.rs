@@ -3,10 +3,10 @@
 use super::*;
 use crate::{
     api::{
-        Phase,
+        NEVER_SENT, Phase,
         testing::{settled, settled_by},
     },
-    decide::{NEVER_SENT, Verdict},
+    decide::Verdict,
 };
 
 /// The status that `case`'s verdict leaves, as the next decision finds it.
