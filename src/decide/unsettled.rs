@@ -47,10 +47,7 @@ fn written(policy: &Policy, situation: &Situation<'_>, entry: &RedisUpgrade, loo
             Decision::rest(Verdict { message, ..verdict }).again_after(dead_after)
         }
         _ if dead => not_running(situation, entry, look),
-        // (A look's Date may be the one that is wrong.)
-        _ if signed_at.duration_since(look.at.max(situation.now)) > YET_TO_COME => {
-            signed_in_the_future(entry, dead_after)
-        }
+        _ if signed_at.duration_since(look.at) > YET_TO_COME => signed_in_the_future(entry, dead_after),
         _ if entry.outcome().error.is_none() && look.at < later(signed_at, ANSWER_DUE) => {
             let told = ordering(situation, format!("Ordering {to} MB ({name})."));
             Decision::rest(told).active().again_after(later(signed_at, ANSWER_DUE).min(dead_after))
