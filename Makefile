@@ -46,7 +46,7 @@ fuzz: needs-cargo ## Fuzzes each reader of what outsiders write, for FUZZ_SECOND
 	@for target in $(or $(FUZZ_TARGET),$$(cargo fuzz list)); do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=1024; \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=256; \
 	done
 
 # What is missing is said at once, not after ten minutes of building something else. KUBEBUILDER_ASSETS makes Go unnecessary.

@@ -45,13 +45,12 @@ impl Texts {
     }
 
     pub(super) fn clean_error(&self, error: CloudError) -> CloudError {
+        let code_leaks = error.cloud_code.as_ref().is_some_and(|code| self.leaks(code));
+        // The word may be a part of the code.
+        let word_leaks = code_leaks || self.leaks(&error.code_desc);
         CloudError {
-            cloud_code: error.cloud_code.map(|code| if self.leaks(&code) { GONE.to_owned() } else { code_like(&code) }),
-            code_desc: if self.leaks(&error.code_desc) {
-                "UnknownCode".to_owned()
-            } else {
-                code_like(&error.code_desc)
-            },
+            cloud_code: error.cloud_code.map(|code| if code_leaks { GONE.to_owned() } else { code_like(&code) }),
+            code_desc: if word_leaks { "UnknownCode".to_owned() } else { code_like(&error.code_desc) },
             message: self.clean(&error.message),
             ..error
         }
