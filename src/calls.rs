@@ -9,7 +9,7 @@ use crate::{
     book::SendPermit,
     cloud::{
         Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, Jump, Page, SizesSold,
-        codes, limits::Limits,
+        codes, is_far, limits::Limits,
     },
     telemetry::Metrics,
 };
@@ -39,6 +39,11 @@ impl Calls {
     pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let dialect = cloud.dialect();
         Self { cloud, limits: Arc::new(limits), metrics, dialect }
+    }
+
+    /// Are the cloud's clock and this machine's apart?
+    pub fn is_clock_apart(&self) -> bool {
+        self.clock_offset().is_some_and(is_far)
     }
 
     /// The cloud's time, as far as known.

@@ -14,7 +14,7 @@ use crate::{
     balance::Leave,
     book::{self, Book, Ledger, Outcome},
     calls::{self, Calls},
-    cloud::{Accepted, Caller, Dated, Instance, Jump},
+    cloud::{Accepted, Caller, Dated, Instance, Jump, is_far},
     decide::{Deal, Decision, LookError, LookFailure, Policy, Seen, Situation, Step, decide},
     failpoint::{Point, pass},
     report::Reporter,
@@ -61,6 +61,11 @@ pub enum Trouble {
     /// What was to be done rests on the time of a look that can't be trusted.
     #[error("{jump}: it must run evenly for another {left:.0?}")]
     ClockJumped { jump: Jump, left: Duration },
+    /// An order isn't given up by clocks that are apart.
+    #[error(
+        "clocks are apart, or were when {entry} was signed: this process must have known of it for another {left:.0?}"
+    )]
+    ClocksApart { entry: String, left: Duration },
     #[error("the RedisInstance could not be read once more before its order: {0}")]
     Unconfirmed(String),
 }
@@ -117,6 +122,9 @@ impl Actor {
             if let Some(step) = decision.step.as_ref().filter(|step| rests_on_time(step, &entries)) {
                 self.check_clock(matches!(step, Step::Order { .. }))?;
             }
+            if let Some(Step::Settle { entry: name, .. }) = &decision.step {
+                entries.iter().filter(|entry| entry.name_any() == *name).try_for_each(|entry| self.check_age(entry))?;
+            }
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
                 None => break decision,
@@ -156,6 +164,21 @@ impl Actor {
             Some((Jump { at_start: true, confirmed: true, .. }, _)) if ordering => Ok(()),
             Some((Jump { at_start: true, .. }, _)) if ordering => Err(Trouble::Wait(SECOND_LOOK)),
             Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
+            None => Ok(()),
+        }
+    }
+
+    /// That an order is dead is reckoned from one Date to another, which may be of clocks that are apart: of two front ends, or of one that was set
+    /// while nobody watched. So where a second witness contradicts either (the API server's clock the one by which the order was signed,
+    /// this machine's the cloud's as it is now), the time must have passed since this process first knew of the entry.
+    fn check_age(&self, entry: &RedisUpgrade) -> Result<(), Trouble> {
+        let is_signed_apart =
+            entry.creation_timestamp().is_some_and(|time| is_far(time.0.duration_since(entry.spec.signed_at.0)));
+        if entry.phase() != Phase::Written || !(is_signed_apart || self.calls.is_clock_apart()) {
+            return Ok(());
+        }
+        match self.policy.open().unsigned_abs().checked_sub(self.book.known_for(entry)) {
+            Some(left) => Err(Trouble::ClocksApart { entry: entry.name_any(), left }),
             None => Ok(()),
         }
     }

@@ -1,9 +1,14 @@
 //! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::{ResourceExt, runtime::watcher::Event};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
 
 use super::in_order;
 use crate::{
@@ -18,6 +23,8 @@ pub struct Cache {
     entries: Arc<RwLock<Entries>>,
     /// What a list in progress has shown so far.
     listed: Arc<RwLock<Entries>>,
+    /// Since when this process knows of each entry that isn't settled, by its uid.
+    known: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Cache {
@@ -34,11 +41,14 @@ impl Cache {
                 Vec::new()
             }
             Event::InitApply(entry) => {
+                self.note(&entry);
                 insert(&mut self.listed.write(), slim(entry));
                 Vec::new()
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut *self.listed.write());
+                let there: HashSet<_> = listed.values().flatten().filter_map(ResourceExt::uid).collect();
+                self.known.lock().retain(|uid, _| there.contains(uid));
                 let mut entries = self.entries.write();
                 let mut changed: Vec<_> = listed.keys().cloned().collect();
                 changed.extend(entries.keys().filter(|id| !listed.contains_key(*id)).cloned());
@@ -46,12 +56,14 @@ impl Cache {
                 changed
             }
             Event::Apply(entry) => {
+                self.note(&entry);
                 let redis_id = key(&entry);
                 insert(&mut self.entries.write(), slim(entry));
                 vec![redis_id]
             }
             Event::Delete(entry) => {
                 let redis_id = key(&entry);
+                self.known.lock().remove(&entry.uid().unwrap_or_default());
                 let mut entries = self.entries.write();
                 if let Some(of_instance) = entries.get_mut(&redis_id) {
                     of_instance.retain(|other| other.name_any() != entry.name_any());
@@ -66,6 +78,7 @@ impl Cache {
 
     /// Takes what this process wrote or read, unless something newer is there.
     pub(super) fn put(&self, entry: &RedisUpgrade) {
+        self.note(entry);
         insert(&mut self.entries.write(), slim(entry.clone()));
     }
 
@@ -80,7 +93,22 @@ impl Cache {
             }
         }
         for entry in entries {
+            self.note(entry);
             insert(&mut all, slim(entry.clone()));
+        }
+    }
+
+    /// How long this process has known of an entry that isn't settled, by no clock but its own monotonic one.
+    pub(super) fn known_for(&self, entry: &RedisUpgrade) -> Duration {
+        self.known.lock().get(&entry.uid().unwrap_or_default()).map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    fn note(&self, entry: &RedisUpgrade) {
+        let (mut known, uid) = (self.known.lock(), entry.uid().unwrap_or_default());
+        if entry.phase().is_settled() {
+            known.remove(&uid);
+        } else {
+            known.entry(uid).or_insert_with(Instant::now);
         }
     }
 }

@@ -149,6 +149,11 @@ impl Book {
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
 
+    /// How long this process has known of an entry that isn't settled, by its own monotonic clock.
+    pub fn known_for(&self, entry: &RedisUpgrade) -> Duration {
+        self.cache.known_for(entry)
+    }
+
     /// Closes an entry, or notes something in it, if it still is as it was read. Returns it, and whether its phase is another now.
     pub async fn advance(&self, entry: &RedisUpgrade, outcome: &Outcome) -> Result<(RedisUpgrade, bool), Error> {
         match transition::apply(&entry.outcome(), outcome) {

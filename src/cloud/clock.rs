@@ -64,9 +64,14 @@ impl Learnt {
     }
 }
 
+/// Is that more than clocks that are right are apart, and what lies between two answers?
+pub fn is_far(by: SignedDuration) -> bool {
+    by.abs() > EVEN
+}
+
 fn jump(by: SignedDuration, times: u32, at_start: bool) -> Option<Jump> {
     let whole = SignedDuration::from_secs(by.as_secs());
-    (by.abs() > EVEN).then(|| Jump { by: whole, when: Instant::now(), times, at_start, confirmed: false })
+    is_far(by).then(|| Jump { by: whole, when: Instant::now(), times, at_start, confirmed: false })
 }
 
 impl CloudClock {

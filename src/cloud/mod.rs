@@ -28,7 +28,7 @@ use crate::book::SendPermit;
 
 use digest::hex;
 
-pub use clock::{CloudClock, Jump};
+pub use clock::{CloudClock, Jump, is_far};
 pub use codes::{Meaning, meaning};
 pub(crate) use text::one_line;
 pub use transport::EndpointError;

@@ -91,7 +91,7 @@ pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Ar
         // Somebody has just written, or the watch is about to tell of a change: there is news.
         Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
         Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
-        Error::Act(act::Trouble::ClockJumped { left, .. }) => *left + NEWS,
+        Error::Act(act::Trouble::ClockJumped { left, .. } | act::Trouble::ClocksApart { left, .. }) => *left + NEWS,
         _ => {
             let wait =
                 Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
@@ -261,6 +261,13 @@ impl Operator {
                     self.actor.policy.open()
                 ),
             ),
+            act::Trouble::ClocksApart { entry, .. } => (
+                "ClockSkew",
+                format!(
+                    "The clocks of cloud and cluster are apart, or were when {entry} was signed: it is given up only when this operator has known of it for {:#}. Set the clocks of the cluster's nodes right.",
+                    self.actor.policy.open()
+                ),
+            ),
             act::Trouble::ClockJumped { .. } => (
                 "ClockSkew",
                 format!(
@@ -270,7 +277,9 @@ impl Operator {
             ),
         };
         // That the clock is waited for is news also where only the fresh look has called for a step.
-        if done.decision.step.is_none() && !matches!(error, act::Trouble::ClockJumped { .. }) {
+        if done.decision.step.is_none()
+            && !matches!(error, act::Trouble::ClockJumped { .. } | act::Trouble::ClocksApart { .. })
+        {
             return;
         }
         let health = match error {

@@ -193,6 +193,27 @@ async fn an_order_is_not_given_up_by_the_first_date_after_a_start(#[values(V2, V
     assert_eq!(world.cloud.upgrades().await, 1, "{:#?}", world.book(ID).await);
 }
 
+/// The cloud's clock is hours behind while the order is signed, and is set while nobody runs. By the next one's first Date, which its machine's
+/// clock confirms, the order would be long dead.
+#[rstest]
+#[tokio::test]
+async fn an_order_signed_by_a_clock_that_was_set_since_is_not_given_up_at_once(#[values(V2, V3)] api: Api) {
+    let cloud = ["--timestamp-window", "4h", "--visible-after", "5s", "--while-invisible", "accept"];
+    let world = World::new(api, "set-between", &cloud).await;
+    let lag = ["--cloud-lag", "6s"];
+    let behind = json!({"kind": "skew", "ms": -3 * HOUR * 1000, "rate": 1});
+    let lost = json!({"action": api.upgrade(), "kind": "drop-after", "times": 1});
+    world.cloud.put("faults", json!([lost, behind])).await;
+    let operator = world.operator(&lag);
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.cloud.wait_for_order().await;
+    operator.kill().await;
+    world.cloud.put("faults", json!([])).await;
+    let _operator = world.operator(&lag);
+    world.wait_fulfilled("sessions").await;
+    assert_eq!(world.cloud.upgrades().await, 1, "{:#?}", world.book(ID).await);
+}
+
 /// A single Date that is days ahead makes no entry old.
 #[rstest]
 #[tokio::test]

@@ -109,3 +109,33 @@ fn what_only_the_api_server_needs_is_not_kept() {
     cache.put(&entry);
     assert_eq!(cache.entries("crs-1")[0].metadata.managed_fields, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_long_an_open_entry_is_known_goes_by_when_it_was_first_seen_in_whatever_way() {
+    let (cache, second) = (Cache::default(), std::time::Duration::from_secs(1));
+    let with_uid = |number, at, phase| {
+        let mut entry = version(number, at, phase);
+        entry.metadata.uid = Some(format!("uid-{number}"));
+        entry
+    };
+    let open = with_uid(1, 5, Phase::Written);
+    assert_eq!(cache.known_for(&open), std::time::Duration::ZERO);
+    cache.put(&open);
+    tokio::time::advance(second).await;
+    cache.apply(Event::Apply(open.clone()));
+    cache.put_all("crs-1", std::slice::from_ref(&open), Some("6"));
+    for event in [Event::Init, Event::InitApply(open.clone()), Event::InitDone] {
+        cache.apply(event);
+    }
+    assert_eq!(cache.known_for(&open), second);
+    cache.apply(Event::Delete(open.clone()));
+    assert_eq!(cache.known_for(&open), std::time::Duration::ZERO, "one that is written again is another");
+    cache.put(&open);
+    cache.put(&with_uid(2, 7, Phase::Written));
+    tokio::time::advance(second).await;
+    cache.put(&with_uid(1, 8, Phase::Fulfilled));
+    for event in [Event::Init, Event::InitDone] {
+        cache.apply(event);
+    }
+    assert!(cache.known.lock().is_empty(), "what is settled or gone needs no room");
+}
