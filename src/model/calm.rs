@@ -3,10 +3,10 @@
 use std::hash::BuildHasher;
 
 use super::{
-    FIXED, Map, Model,
+    Bounds, FIXED, Map, Model, Mutation,
     judge::Violation,
     policy::{Next, Told},
-    state::{Declared, Entry, Hand, Learnt, Progress, Sender, State, Trouble, Write},
+    state::{Declared, Entry, Hand, Learnt, Progress, Sender, State, Trouble, View, Write},
     world::Reply,
 };
 use crate::{api::Phase, decide::Health};
@@ -34,7 +34,9 @@ impl Model {
             };
             took = took.max(ticks);
         }
-        Ok(took)
+        // Nothing else waits (an upgrade ends within the tick).
+        let Bounds { lifetime, lag, .. } = self.bounds;
+        self.unless(took > lifetime + 2 * lag + 1, Violation::SettlesLate).map(|()| took)
     }
 
     fn brought_to_its_end(&self, state: &State) -> Result<State, Violation> {
@@ -59,14 +61,18 @@ impl Model {
         match write {
             Write::Nothing => Ok(None),
             Write::Status { number, before, after } => self.moved(state, *number, before, after),
-            Write::Order { entry, began, confirmed, over } => {
+            Write::Order { entry, confirmed, facts } => {
                 let is_declared = state.declares(entry);
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);
-                if is_taken || !*confirmed && !is_declared || *began > 0 || state.book.len() >= super::state::ENTRIES {
+                if is_taken
+                    || !*confirmed && !is_declared
+                    || facts.began > 0
+                    || state.book.len() >= super::state::ENTRIES
+                {
                     return Ok(None);
                 }
-                self.judge_entry(state, entry, *over)?;
-                Ok(Some(self.written(state, *entry, Sender::Holds { began: *began })))
+                self.judge_entry(state, entry, facts)?;
+                Ok(Some(self.written(state, *entry, facts, Sender::Holds)))
             }
         }
     }
@@ -75,9 +81,10 @@ impl Model {
     fn flown(&self, mut state: State) -> Result<State, Violation> {
         while let Some(flight) = state.flights.first().copied() {
             let number = flight.number;
-            let send = matches!(flight.sender, Sender::Holds { began: 0 }) && flight.on_wire == 0;
-            if send {
-                (state.flights[0].sender, state.flights[0].on_wire) = (Sender::Waits, 1);
+            if flight.sender == Sender::Holds && flight.began == 0 && flight.on_wire == 0 {
+                self.judge_sent(&flight)?;
+                state.flights[0].sender = Sender::Waits;
+                state.flights[0].send();
             }
             if state.flights[0].on_wire > 0 {
                 let answered = state.flights[0].sender == Sender::Waits;
@@ -90,7 +97,7 @@ impl Model {
                     state.flights.remove(0);
                     continue;
                 }
-                Sender::Holds { .. } => Learnt::NeverSent,
+                Sender::Holds => Learnt::NeverSent,
                 Sender::Waits => Learnt::Unknown,
                 Sender::Learnt(learnt) => learnt,
             };
@@ -127,9 +134,13 @@ impl Model {
     fn reconciled(&self, mut state: State, by: usize) -> Result<State, Violation> {
         for _ in 0..5 {
             let declared = state.declared[by];
+            // By what is at hand there is nothing to do.
+            if self.told(&state, &declared).is_some() {
+                return Ok(state);
+            }
             let view = state.cloud.truth();
             let says = self.deal_in_question(&state, &declared, &state.book, view);
-            let plan = self.plan(&declared, state.book, view, says.unwrap_or_default());
+            let plan = self.plan(&state, &declared, state.book, view, says.unwrap_or_default());
             let Some(first) = plan.first() else { return Ok(state) };
             match self.carried_out(&state, first)? {
                 Some(next) => state = self.flown(next)?,
@@ -139,8 +150,10 @@ impl Model {
         Ok(state)
     }
 
+    /// What people are told, by what is at hand: the list doesn't show it (as one in a private network), so it is asked for by itself (B10).
     fn told(&self, state: &State, declared: &Declared) -> Option<Told> {
-        match self.mind.decide(declared, &state.book, state.cloud.truth(), None) {
+        let at_hand = if self.has(Mutation::EmptyListIsNone) { View::Absent } else { state.cloud.truth() };
+        match self.mind.decide(declared, &state.book, at_hand, None) {
             Next::Rest(told) => Some(told),
             _ => None,
         }

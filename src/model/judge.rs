@@ -2,7 +2,7 @@
 
 use super::{
     Model,
-    state::{Entry, Order, Progress, State, Status, Trouble},
+    state::{Entry, Facts, Flight, Order, Progress, State, Status, Trouble},
 };
 use crate::api::Phase;
 
@@ -13,7 +13,7 @@ pub(super) enum Violation {
     PaidTwice,
     /// An order was charged while another one was being carried out (B4).
     TwoAtOnce,
-    /// An order was written for what is not declared any more.
+    /// An order was written for what was not declared any more when it was looked.
     Undeclared,
     /// The instance was made smaller by an order (B6).
     Down,
@@ -37,6 +37,8 @@ pub(super) enum Violation {
     DealForgotten,
     /// A run without faults doesn't settle (L1).
     NeverSettles,
+    /// A run without faults settles later than lifetime and two lags, and the look that is past them (L1).
+    SettlesLate,
     /// A run without faults ends as stalled, for a reason that isn't true (L1).
     StalledForNothing,
     /// A run without faults says Ready below the size declared (L1).
@@ -51,11 +53,12 @@ impl Model {
         if fault && is_looked_for { Err(violation) } else { Ok(()) }
     }
 
-    /// An entry is about to be written; `over`: while another one was unsettled in the book that was read for it.
-    pub(super) fn judge_entry(&self, state: &State, entry: &Entry, over: bool) -> Verdict {
-        self.unless(over, Violation::WrittenOverUnsettled)?;
+    /// An entry is about to be written.
+    pub(super) fn judge_entry(&self, state: &State, entry: &Entry, facts: &Facts) -> Verdict {
+        self.unless(!facts.declared, Violation::Undeclared)?;
+        self.unless(facts.over, Violation::WrittenOverUnsettled)?;
         self.unless(entry.number <= state.highest, Violation::NumberTwice)?;
-        let counted = state.book.iter().rev().filter(|other| other.number > state.proceeded);
+        let counted = state.book.iter().rev().filter(|other| other.number > entry.proceed_after);
         let since_success = || counted.clone().take_while(|other| other.status.phase != Phase::Fulfilled);
         let failed =
             since_success().filter(|other| other.status.phase == Phase::Failed && other.to > entry.from).count();
@@ -66,13 +69,20 @@ impl Model {
         self.unless(failed >= 3 || lost >= 3, Violation::TriedTooOften)
     }
 
+    /// An order is about to be sent.
+    pub(super) fn judge_sent(&self, flight: &Flight) -> Verdict {
+        self.unless(flight.began > 0, Violation::SentLate)?;
+        self.unless(flight.sent > 0, Violation::SentTwice)
+    }
+
     /// The cloud is about to take an order.
     pub(super) fn judge_order(&self, state: &State, order: &Order) -> Verdict {
         let entry = state.book.iter().find(|entry| entry.number == order.number);
         let given_up =
             entry.is_some_and(|entry| matches!(entry.status.phase, Phase::Abandoned | Phase::Refused | Phase::Failed));
         self.unless(entry.is_none() && order.number > state.highest, Violation::SentWithoutEntry)?;
-        self.unless(order.to <= state.cloud.bought(state.proceeded), Violation::PaidTwice)?;
+        let proceed_after = entry.map_or(0, |entry| entry.proceed_after);
+        self.unless(order.to <= state.cloud.bought(proceed_after), Violation::PaidTwice)?;
         self.unless(state.cloud.is_busy(), Violation::TwoAtOnce)?;
         self.unless(given_up, Violation::GivenUpThoughAccepted)?;
         // Not promised with API 3.0: a person who resizes within lifetime and lag (docs/money-safety.md).

@@ -58,9 +58,9 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// May a declaration change? Else nothing is to be confirmed.
+    /// May a declaration change, or a person's word about the book? Else nothing is to be confirmed.
     fn is_edited(&self) -> bool {
-        self.declared.iter().any(|sizes| sizes.len() > 1) || self.budget.remakes + self.budget.requests > 0
+        self.declared.iter().any(|sizes| sizes.len() > 1) || self.budget.remakes + self.budget.proceeds > 0
     }
 }
 

@@ -27,11 +27,15 @@ pub(super) enum Mutation {
     NoLag,
     /// Its lifetime is taken for shorter than the cloud's.
     ShorterLifetime,
+    /// It is taken for longer (L1).
+    LongerLifetime,
     /// Our own clock, which is ahead, in place of the cloud's (B5).
     OurClock,
     /// One that is in process is taken for one that runs (B5).
     InProcessRuns,
-    /// An empty list is taken for a size of nothing (B5, B10).
+    /// One that isn't there is taken for one that runs, at no size (B5).
+    AbsentRuns,
+    /// The list is taken for proof of absence: one that it doesn't show is not asked for by itself (B10).
     EmptyListIsNone,
     /// The API server lets two processes write the same number (B1).
     NumbersNotUnique,
@@ -81,7 +85,7 @@ pub(super) enum Mutation {
 #[case(ShorterLifetime, PaidTwice)]
 #[case(OurClock, PaidTwice)]
 #[case(InProcessRuns, PaidTwice)]
-#[case(EmptyListIsNone, PaidTwice)]
+#[case(AbsentRuns, PaidTwice)]
 #[case(NumbersNotUnique, PaidTwice)]
 #[case(SendsUnwritten, SentWithoutEntry)]
 #[case(SendsAfterConflict, PaidTwice)]
@@ -103,7 +107,9 @@ pub(super) enum Mutation {
 #[case(SentAgain, SentTwice)]
 #[case(NotConfirmed, Undeclared)]
 #[case(DeadIsFulfilled, FulfilledForNothing)]
+#[case(LongerLifetime, SettlesLate)]
 #[case(LostIsThreeTimesLost, StalledForNothing)]
+#[case(EmptyListIsNone, StalledForNothing)]
 #[case(SizeMisread, ReadyForNothing)]
 fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] property: Violation) {
     let budget = match mutation {

@@ -55,6 +55,7 @@ impl Mind {
             Some(Mutation::NoWait) => (0, 0),
             Some(Mutation::NoLag) => (0, bounds.lifetime),
             Some(Mutation::ShorterLifetime) => (bounds.lag, bounds.lifetime - 1),
+            Some(Mutation::LongerLifetime) => (bounds.lag, bounds.lifetime + 1),
             _ => (bounds.lag, bounds.lifetime),
         };
         let policy = Policy {
@@ -93,7 +94,7 @@ impl Mind {
         };
         let running = |size| (InstanceState::Running, size);
         let shown = match view {
-            View::Absent if self.mutation == Some(Mutation::EmptyListIsNone) => Some(running(0)),
+            View::Absent if self.mutation == Some(Mutation::AbsentRuns) => Some(running(0)),
             View::Absent => None,
             View::InProcess(size) if self.mutation == Some(Mutation::InProcessRuns) => Some(running(size)),
             View::InProcess(size) => Some((InstanceState::InProcess, size)),
@@ -230,6 +231,11 @@ fn number_of(name: &str) -> u8 {
     name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).expect("names of entries end with their number")
 }
 
+/// Of the entry with that number; 0: none.
+fn name(number: u8) -> Option<String> {
+    (number > 0).then(|| format!("crs-1-{number}"))
+}
+
 fn uid(demand: &Demand) -> String {
     format!("{}.{}", demand.by, demand.uid)
 }
@@ -243,9 +249,7 @@ fn real_instance(declared: &Declared) -> RedisInstance {
     instance.metadata.generation = Some(declared.demand.generation.into());
     let annotations = instance.metadata.annotations.get_or_insert_default();
     annotations.extend(requested(&declared.demand).map(|asked| ("crs.qcloud.com/requestedAt".to_owned(), asked)));
-    if declared.proceed_after > 0 {
-        annotations.insert(PROCEED_AFTER.into(), format!("crs-1-{}", declared.proceed_after));
-    }
+    annotations.extend(name(declared.proceed_after).map(|name| (PROCEED_AFTER.to_owned(), name)));
     instance
 }
 
@@ -257,6 +261,7 @@ fn real_entry(entry: &Entry) -> RedisUpgrade {
     asked_for.uid = uid(&entry.demand);
     asked_for.generation = entry.demand.generation.into();
     asked_for.requested_at = requested(&entry.demand);
+    asked_for.proceed_after = name(entry.proceed_after);
     real
 }
 

@@ -6,7 +6,9 @@ use super::{
     judge::{Verdict, Violation},
     policy::Next,
     search::Emit,
-    state::{Book, Declared, Entry, Flight, Hand, LOOKS, Learnt, List, Progress, Sender, State, Status, View, Write},
+    state::{
+        Book, Declared, Entry, Facts, Flight, Hand, LOOKS, Learnt, List, Progress, Sender, State, Status, View, Write,
+    },
 };
 use crate::api::Phase;
 
@@ -76,11 +78,11 @@ impl Model {
                 }
                 Hand::Looked { declared, view, age } => {
                     let by = declared.demand.by.into();
-                    let plan = self.plan(declared, state.book, *view, Progress::Upgrading);
+                    let plan = self.plan(state, declared, state.book, *view, Progress::Upgrading);
                     // The order is signed by the look.
                     let aged = plan.iter().map(|write| match *write {
-                        Write::Order { entry, began, confirmed, over } => {
-                            Write::Order { entry: Entry { signed: *age, ..entry }, began, confirmed, over }
+                        Write::Order { entry, confirmed, facts } => {
+                            Write::Order { entry: Entry { signed: *age, ..entry }, confirmed, facts }
                         }
                         other => other,
                     });
@@ -91,7 +93,7 @@ impl Model {
                         // The cloud may say of a deal what is so, or what was so before.
                         let mut plans: Vec<List<Write, 3>> = Vec::new();
                         for deal in [self.deal_in_question(state, declared, book, view), Some(Progress::Upgrading)] {
-                            let mut plan = self.plan(declared, *book, view, deal.unwrap_or_default());
+                            let mut plan = self.plan(state, declared, *book, view, deal.unwrap_or_default());
                             // Too late to begin one: the client doesn't.
                             if *began > 0 && matches!(plan.last(), Some(Write::Order { .. })) {
                                 plan.remove(plan.len() - 1);
@@ -132,14 +134,22 @@ impl Model {
     }
 
     /// What comes of a look: the loop of `act`, in which each write that succeeds leads to the next decision on the same look.
-    pub(super) fn plan(&self, declared: &Declared, mut book: Book, view: View, says: Progress) -> List<Write, 3> {
+    pub(super) fn plan(
+        &self,
+        state: &State,
+        declared: &Declared,
+        mut book: Book,
+        view: View,
+        says: Progress,
+    ) -> List<Write, 3> {
         let mut plan = List::default();
         let mut deal = None;
         for _ in 0..5 {
             if self.has(Mutation::SendsForOthers)
                 && let Some(entry) = book.iter().find(|entry| entry.status.phase == Phase::Written)
             {
-                plan.push(Write::Order { entry: *entry, began: 0, confirmed: true, over: false });
+                let facts = Facts { began: 0, over: false, declared: true };
+                plan.push(Write::Order { entry: *entry, confirmed: true, facts });
                 break;
             }
             match self.mind.decide(declared, &book, view, deal) {
@@ -154,9 +164,11 @@ impl Model {
                 }
                 Next::Order { from, to } => {
                     let number = book.iter().map(|entry| entry.number).max().unwrap_or(0) + 1;
-                    let entry = Entry { number, from, to, demand: declared.demand, ..Entry::written() };
+                    let Declared { demand, proceed_after, .. } = *declared;
+                    let entry = Entry { number, from, to, demand, proceed_after, ..Entry::written() };
                     let over = book.iter().any(|other| !other.status.phase.is_settled());
-                    plan.push(Write::Order { entry, began: 0, confirmed: !self.bounds.is_edited(), over });
+                    let facts = Facts { began: 0, over, declared: state.declares(&entry) };
+                    plan.push(Write::Order { entry, confirmed: !self.bounds.is_edited(), facts });
                     break;
                 }
             }
@@ -174,32 +186,32 @@ impl Model {
         };
         match list[0] {
             Write::Nothing => {}
-            Write::Order { entry, began, confirmed: false, over } if !self.has(Mutation::NotConfirmed) => {
+            Write::Order { entry, confirmed: false, facts } if !self.has(Mutation::NotConfirmed) => {
                 if state.declares(&entry) {
                     let mut confirmed = *list;
-                    confirmed[0] = Write::Order { entry, began, confirmed: true, over };
+                    confirmed[0] = Write::Order { entry, confirmed: true, facts };
                     step(Step::Confirms, *state, Hand::Writes(confirmed));
                 } else {
                     step(Step::Conflict, *state, Hand::Empty);
                 }
             }
-            Write::Order { entry, .. } if self.has(Mutation::SendsUnwritten) => {
-                step(Step::Writes { answered: false }, self.sent_again(state, &entry)?, writes(rest));
+            Write::Order { entry, facts, .. } if self.has(Mutation::SendsUnwritten) => {
+                step(Step::Writes { answered: false }, self.sent_unwritten(state, &entry, &facts)?, writes(rest));
             }
-            Write::Order { entry, began, confirmed, over } => {
+            Write::Order { entry, facts, .. } => {
                 let is_taken = state.book.iter().any(|other| other.number == entry.number);
                 if is_taken && !self.has(Mutation::NumbersNotUnique) {
                     if self.has(Mutation::SendsAfterConflict) || self.has(Mutation::SendsForOthers) {
-                        step(Step::Writes { answered: true }, self.sent_again(state, &entry)?, writes(rest));
+                        let next = self.sent_unwritten(state, &entry, &facts)?;
+                        step(Step::Writes { answered: true }, next, writes(rest));
                     }
                     step(Step::Conflict, *state, Hand::Empty);
                 } else if state.book.len() < self.bounds.entries {
-                    self.unless(!confirmed && !state.declares(&entry), Violation::Undeclared)?;
-                    self.judge_entry(state, &entry, over)?;
+                    self.judge_entry(state, &entry, &facts)?;
                     for answered in [true, false] {
                         // What the API server carries out so late, its client has given up; and a frozen one finds its permit expired.
-                        let sender = if answered { Sender::Holds { began } } else { Sender::Gone };
-                        let next = self.written(state, entry, sender);
+                        let sender = if answered { Sender::Holds } else { Sender::Gone };
+                        let next = self.written(state, entry, &facts, sender);
                         step(Step::Writes { answered }, next, if answered { writes(rest) } else { Hand::Empty });
                     }
                 }
@@ -219,27 +231,23 @@ impl Model {
     }
 
     /// The API server has created the entry.
-    pub(super) fn written(&self, state: &State, entry: Entry, sender: Sender) -> State {
+    pub(super) fn written(&self, state: &State, entry: Entry, facts: &Facts, sender: Sender) -> State {
         let mut next = *state;
         next.highest = next.highest.max(entry.number);
         next.book.push(entry);
-        let Entry { number, to, signed, .. } = entry;
-        next.flights.push(Flight { number, to, signed, sender, on_wire: 0, sent: 0 });
+        next.flights.push(Flight::of(&entry, facts, sender));
         next
     }
 
     /// A mutation sends what it has not written.
-    fn sent_again(&self, state: &State, entry: &Entry) -> Result<State, Violation> {
+    fn sent_unwritten(&self, state: &State, entry: &Entry, facts: &Facts) -> Result<State, Violation> {
         let mut next = *state;
-        let is_sent = state.flights.iter().any(|flight| flight.number == entry.number && flight.sent > 0);
-        self.unless(is_sent, Violation::SentTwice)?;
-        match next.flights.iter_mut().find(|flight| flight.number == entry.number) {
-            Some(flight) => (flight.on_wire, flight.sent) = (flight.on_wire + 1, flight.sent + 1),
-            None => {
-                let Entry { number, to, signed, .. } = *entry;
-                next.flights.push(Flight { number, to, signed, sender: Sender::Gone, on_wire: 1, sent: 1 });
-            }
+        if state.flights.iter().all(|flight| flight.number != entry.number) {
+            next.flights.push(Flight::of(entry, facts, Sender::Gone));
         }
+        let flight = flight_of(&mut next, entry.number);
+        self.judge_sent(flight)?;
+        flight.send();
         Ok(next)
     }
 
@@ -274,13 +282,12 @@ impl Model {
             };
             match flight.sender {
                 Sender::Gone => {}
-                Sender::Holds { began } => {
-                    if began == 0 || self.has(Mutation::SentAnyTime) {
-                        self.unless(began > 0, Violation::SentLate)?;
-                        self.unless(flight.sent > 0, Violation::SentTwice)?;
+                Sender::Holds => {
+                    if flight.began == 0 || self.has(Mutation::SentAnyTime) {
+                        self.judge_sent(flight)?;
                         step(Sending::Sends, &|flight| {
-                            (flight.sender, flight.on_wire) = (Sender::Waits, flight.on_wire + 1);
-                            flight.sent += 1;
+                            flight.sender = Sender::Waits;
+                            flight.send();
                         });
                     }
                     step(Sending::DoesNotSend, &|flight| flight.sender = Sender::Learnt(Learnt::NeverSent));
@@ -288,8 +295,7 @@ impl Model {
                 Sender::Waits => {
                     let again = self.has(Mutation::SentAgain) && flight.sent < 2;
                     step(Sending::TimesOut, &|flight| {
-                        flight.sender =
-                            if again { Sender::Holds { began: 0 } } else { Sender::Learnt(Learnt::Unknown) };
+                        flight.sender = if again { Sender::Holds } else { Sender::Learnt(Learnt::Unknown) };
                     });
                 }
                 Sender::Learnt(learnt) => {

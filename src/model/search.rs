@@ -4,6 +4,9 @@ use std::{collections::VecDeque, fmt::Write as _, hash::BuildHasher};
 
 use super::{Action, FIXED, Map, Model, calm::Calm, judge::Violation, state::State};
 
+/// A world with more states than these would use up the memory (of 40 million, about 4 GB), and never end.
+const MOST_STATES: usize = 40_000_000;
+
 /// Takes a step, and the state after it.
 pub(super) type Emit<'a> = dyn FnMut(Action, State) + 'a;
 
@@ -45,6 +48,7 @@ impl Model {
                 }
                 step += 1;
             });
+            assert!(visits.len() <= MOST_STATES, "{:?} has more than {MOST_STATES} states: bound it more", self.bounds);
             found.transitions += usize::from(step);
             let settled =
                 verdict.and_then(|()| if self.looks_for_the_end() { self.settles(&state, &mut calm) } else { Ok(0) });
@@ -65,8 +69,10 @@ impl Model {
     }
 
     fn looks_for_the_end(&self) -> bool {
-        use Violation::{NeverSettles, ReadyForNothing, StalledForNothing};
-        self.bounds.only.is_none_or(|only| matches!(only, NeverSettles | StalledForNothing | ReadyForNothing))
+        use Violation::{NeverSettles, ReadyForNothing, SettlesLate, StalledForNothing};
+        self.bounds
+            .only
+            .is_none_or(|only| matches!(only, NeverSettles | SettlesLate | StalledForNothing | ReadyForNothing))
     }
 
     /// Every step that may come next; the first that must not be there ends it.

@@ -133,6 +133,8 @@ pub(super) struct Entry {
     pub from: Size,
     pub to: Size,
     pub demand: Demand,
+    /// The person's word that it relies on: what stands in the book up to that number doesn't count; 0: none.
+    pub proceed_after: u8,
     pub signed: Age,
     pub status: Status,
 }
@@ -152,8 +154,8 @@ pub(super) enum Sender {
     /// Nobody: it is done, or has crashed.
     #[default]
     Gone,
-    /// About to send it; so long ago its book began to be read.
-    Holds { began: Age },
+    /// About to send it.
+    Holds,
     /// It was sent, and the answer is waited for.
     Waits,
     /// What is to be written into the book.
@@ -175,11 +177,24 @@ pub(super) struct Flight {
     pub number: u8,
     pub to: Size,
     pub signed: Age,
+    /// Since the book that it rests on began to be read.
+    pub began: Age,
     pub sender: Sender,
     /// Copies of its request on the way to the cloud.
     pub on_wire: u8,
     /// How often it was sent.
     pub sent: u8,
+}
+
+impl Flight {
+    pub(super) fn of(&Entry { number, to, signed, .. }: &Entry, &Facts { began, .. }: &Facts, sender: Sender) -> Self {
+        Self { number, to, signed, began, sender, on_wire: 0, sent: 0 }
+    }
+
+    pub(super) fn send(&mut self) {
+        self.on_wire += 1;
+        self.sent += 1;
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -247,8 +262,18 @@ pub(super) enum Write {
     /// An entry's next status, if it still is as it was read.
     Status { number: u8, before: Status, after: Status },
     /// The next entry, once it is confirmed that it is still declared.
-    /// (`over`: while another one was unsettled in the book that was read.)
-    Order { entry: Entry, began: Age, confirmed: bool, over: bool },
+    Order { entry: Entry, confirmed: bool, facts: Facts },
+}
+
+/// What was so when an order was decided, for the judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Facts {
+    /// Since the book began to be read.
+    pub began: Age,
+    /// Another entry was unsettled in the book that was read.
+    pub over: bool,
+    /// It was declared at the time of the look.
+    pub declared: bool,
 }
 
 /// How many more of these may happen.
@@ -282,17 +307,16 @@ pub(super) struct State {
     pub enlarged: Age,
     /// The instance has got smaller, by nobody we know.
     pub dropped: bool,
-    /// What was ordered up to this entry doesn't count: a person said to go on.
-    pub proceeded: u8,
     /// The highest number ever written.
     pub highest: u8,
 }
 
 impl State {
-    /// Is it declared now what this entry was written for?
+    /// Is it declared now what this entry was written for, with the same word of a person about the book?
     pub(super) fn declares(&self, entry: &Entry) -> bool {
-        let declared = &self.declared[usize::from(entry.demand.by)];
-        declared.exists && declared.demand == entry.demand
+        let Declared { exists, demand, proceed_after, .. } = self.declared[usize::from(entry.demand.by)];
+        let is_same = (demand.uid, demand.generation) == (entry.demand.uid, entry.demand.generation);
+        exists && is_same && proceed_after == entry.proceed_after
     }
 }
 

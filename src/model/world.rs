@@ -101,9 +101,7 @@ impl Model {
         }
         for flight in next.flights.iter_mut() {
             flight.signed = older(flight.signed, dead);
-            if let Sender::Holds { began } = &mut flight.sender {
-                *began = older(*began, 1);
-            }
+            flight.began = older(flight.began, 1);
             // The cloud takes it no more. What it says of it then tells nothing.
             if flight.signed > self.bounds.lifetime {
                 flight.on_wire = 0;
@@ -128,9 +126,9 @@ impl Model {
                                 older_status(before);
                                 older_status(after);
                             }
-                            Write::Order { entry, began, .. } => {
+                            Write::Order { entry, facts, .. } => {
                                 entry.signed = older(entry.signed, dead);
-                                *began = older(*began, 1);
+                                facts.began = older(facts.began, 1);
                             }
                         }
                     }
@@ -256,9 +254,8 @@ impl Model {
             if state.left.proceeds > 0 && declared.exists && state.highest > 0 {
                 deed(Deed::SaysGoOn { by }, &|next| {
                     next.left.proceeds -= 1;
-                    next.declared[by].proceed_after = next.highest;
                     // An open one, too, counts no more once it is settled. (Until then nothing is written over it: B4.)
-                    next.proceeded = next.highest;
+                    next.declared[by].proceed_after = next.highest;
                 });
             }
         }
