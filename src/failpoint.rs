@@ -111,7 +111,10 @@ mod armed {
         #[test]
         fn a_point_is_named_with_whom_it_is_for_and_what_happens_there() {
             let armed = parse("body-leaves@crs-00000006=stop").unwrap();
-            assert_eq!((armed.point, &*armed.redis_id, armed.signal), (Point::BodyLeaves, "crs-00000006", Signal::STOP));
+            assert_eq!(
+                (armed.point, &*armed.redis_id, armed.signal),
+                (Point::BodyLeaves, "crs-00000006", Signal::STOP)
+            );
             assert_eq!(parse("created=kill").unwrap().redis_id, "", "whoever passes");
             for wrong in ["", "created", "created=pause", "nowhere=kill", "@crs-00000006=kill"] {
                 assert!(parse(wrong).is_none(), "{wrong}");
