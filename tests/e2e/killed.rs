@@ -25,7 +25,7 @@ fn fates(api: Api) -> [Value; 10] {
 }
 
 /// The n-th member grows for the n-th point, and its order meets a fate; what shows is late now and then. With `SEED` from 0 to 9 every point
-/// meets every fate.
+/// meets every fate. (An order that was refused is not settled: there it is the next one.)
 #[rstest]
 #[tokio::test]
 async fn killed_at_each_point_of_a_growth_with_whatever_fate_it_is_paid_once(
