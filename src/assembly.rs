@@ -96,12 +96,12 @@ impl Assembly {
             let client = actor.client.clone();
             let ended = operator.clone().run(client, namespaces, book_namespace, concurrency, stopping.clone()).await;
             stopping.cancel();
-            pass(Point::Stopping);
+            pass(Point::Stopping, "");
             for tasks in [&actor.orders, &actor.reporter.tasks] {
                 tasks.close();
                 tasks.wait().await;
             }
-            pass(Point::OrdersEnded);
+            pass(Point::OrdersEnded, "");
             ended
         };
         let end_of_grace = async {

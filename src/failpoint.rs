@@ -1,5 +1,5 @@
-//! The named places of the protocol at which a test kills or freezes this process: `CRS_OPERATOR_FAILPOINT=<name>[:<n>]=kill|stop` does so at
-//! its n-th pass. Only a build with the feature `failpoints` has them. (The crate `fail` has neither of these two actions, and knows its points
+//! The named places of the protocol at which a test kills or freezes this process: `CRS_OPERATOR_FAILPOINT=<name>[@<redisId>]=kill|stop` does
+//! so at the first pass, or the first that is about this instance. Only a build with the feature `failpoints` has them. (The crate `fail` has neither of these two actions, and knows its points
 //! by text alone: a test could not go through all.)
 
 /// Where the process may end.
@@ -33,13 +33,16 @@ pub enum Point {
     BeforeEvent,
     /// One page of the cloud's list.
     PageRead,
+    BeforePrune,
+    Pruned,
     /// After SIGTERM nothing is begun any more; orders under way have not been waited for.
     Stopping,
     OrdersEnded,
 }
 
+/// `about`: a text that has the redisId in it, where it is about one instance.
 #[cfg(not(feature = "failpoints"))]
-pub(crate) fn pass(_: Point) {}
+pub(crate) fn pass(_: Point, _about: &str) {}
 
 #[cfg(feature = "failpoints")]
 pub(crate) use armed::pass;
@@ -49,7 +52,7 @@ mod armed {
     use std::{
         sync::{
             LazyLock,
-            atomic::{AtomicU32, Ordering},
+            atomic::{AtomicBool, Ordering},
         },
         thread::sleep,
         time::Duration,
@@ -64,33 +67,36 @@ mod armed {
 
     struct Armed {
         point: Point,
-        nth: u32,
+        /// Empty for whichever instance.
+        redis_id: String,
         signal: Signal,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
         let text = std::env::var(NAME).ok()?;
-        Some(parse(&text).unwrap_or_else(|| panic!("{NAME}={text}: not <name>[:<n>]=kill|stop")))
+        Some(parse(&text).unwrap_or_else(|| panic!("{NAME}={text}: not <name>[@<redisId>]=kill|stop")))
     });
-    static PASSED: AtomicU32 = AtomicU32::new(0);
+    static STRUCK: AtomicBool = AtomicBool::new(false);
 
     fn parse(text: &str) -> Option<Armed> {
         let (place, action) = text.split_once('=')?;
-        let (name, nth) = place.split_once(':').unwrap_or((place, "1"));
+        let (name, redis_id) = place.split_once('@').unwrap_or((place, ""));
         let signal = match action {
             "kill" => Signal::KILL,
             "stop" => Signal::STOP,
             _ => return None,
         };
-        Some(Armed { point: Point::from_str(name, false).ok()?, nth: nth.parse().ok()?, signal })
+        Some(Armed { point: Point::from_str(name, false).ok()?, redis_id: redis_id.to_owned(), signal })
     }
 
-    pub(crate) fn pass(point: Point) {
-        let Some(armed) = ARMED.as_ref().filter(|armed| armed.point == point) else { return };
-        if PASSED.fetch_add(1, Ordering::SeqCst) + 1 != armed.nth {
+    pub(crate) fn pass(point: Point, about: &str) {
+        let strikes = |armed: &&Armed| armed.point == point && about.contains(&armed.redis_id);
+        let Some(armed) = ARMED.as_ref().filter(strikes) else { return };
+        if STRUCK.swap(true, Ordering::SeqCst) {
             return;
         }
-        eprintln!("failpoint {point:?} {}", if armed.signal == Signal::KILL { "kill" } else { "stop" });
+        let action = if armed.signal == Signal::KILL { "kill" } else { "stop" };
+        eprintln!("failpoint {point:?} {action} {}", armed.redis_id);
         if let Err(error) = kill_process(getpid(), armed.signal) {
             panic!("failpoint {point:?}: {error}");
         }
@@ -103,11 +109,14 @@ mod armed {
         use super::*;
 
         #[test]
-        fn a_point_is_named_with_its_pass_and_what_happens_there() {
-            let armed = parse("body-leaves:3=stop").unwrap();
-            assert_eq!((armed.point, armed.nth, armed.signal), (Point::BodyLeaves, 3, Signal::STOP));
-            assert_eq!(parse("created=kill").unwrap().nth, 1);
-            for wrong in ["", "created", "created=pause", "nowhere=kill", "created:often=kill"] {
+        fn a_point_is_named_with_whom_it_is_for_and_what_happens_there() {
+            let armed = parse("body-leaves@crs-00000006=stop").unwrap();
+            assert_eq!(
+                (armed.point, &*armed.redis_id, armed.signal),
+                (Point::BodyLeaves, "crs-00000006", Signal::STOP)
+            );
+            assert_eq!(parse("created=kill").unwrap().redis_id, "", "whoever passes");
+            for wrong in ["", "created", "created=pause", "nowhere=kill", "@crs-00000006=kill"] {
                 assert!(parse(wrong).is_none(), "{wrong}");
             }
         }

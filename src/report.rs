@@ -101,9 +101,9 @@ impl Reporter {
             "status": after,
         });
         let apply = PatchParams::apply(MANAGER).force();
-        pass(Point::BeforeStatus);
+        pass(Point::BeforeStatus, &instance.spec.redis_id);
         let patched = within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await;
-        pass(Point::StatusWritten);
+        pass(Point::StatusWritten, &instance.spec.redis_id);
         match patched {
             // Gone, or changed meanwhile: then the watch is about to say so, and it is told afresh.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
@@ -200,7 +200,7 @@ impl Reporter {
         self.tasks.spawn(async move {
             // Never closed, so this can't fail; and if it did, one more would be sent at a time.
             let _turn = at_once.acquire().await;
-            pass(Point::BeforeEvent);
+            pass(Point::BeforeEvent, event.note.as_deref().unwrap_or_default());
             match within(CALL, api.create(&PostParams::default(), &event)).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 409 => {}

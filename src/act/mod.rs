@@ -90,15 +90,15 @@ impl Actor {
     pub async fn carry_out(self: &Arc<Self>, subject: &Subject<'_>, mut leave: Option<Leave>) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
         self.calls.reserve(subject.caller, leave.is_some()).map_err(Trouble::Wait)?;
-        pass(Point::BeforeBook);
+        pass(Point::BeforeBook, redis_id);
         let ledger = self.book.read(redis_id).await?;
-        pass(Point::BookRead);
+        pass(Point::BookRead, redis_id);
         let seen = match self.calls.look(subject.caller, redis_id).await {
             Ok(Dated { value: Some(value), at }) => Seen::Instance(Dated { value, at }),
             Ok(Dated { value: None, at }) => Seen::Absent(at),
             Err(error) => Seen::Failed(LookFailure { cause: LookError::Cloud(error), lasting: false }),
         };
-        pass(Point::Looked);
+        pass(Point::Looked, redis_id);
         let mut entries = ledger.entries.clone();
         let mut deal = None;
         let mut steps = 0;
@@ -130,15 +130,15 @@ impl Actor {
                 None => break decision,
                 Some(Step::AskDeal { order, .. }) => deal = Some(self.ask_deal(subject, order).await?),
                 Some(Step::MarkDelivered { entry, at }) => {
-                    pass(Point::BeforeDelivered);
+                    pass(Point::BeforeDelivered, redis_id);
                     self.advance(subject, &mut entries, &entry, Outcome::Delivered { at }).await?;
-                    pass(Point::Delivered);
+                    pass(Point::Delivered, redis_id);
                 }
                 Some(Step::Settle { entry, phase, at, evidence, error }) => {
                     let settled = Outcome::Settled { phase, at, evidence, error };
-                    pass(Point::BeforeSettle);
+                    pass(Point::BeforeSettle, redis_id);
                     self.advance(subject, &mut entries, &entry, settled).await?;
-                    pass(Point::Settled);
+                    pass(Point::Settled, redis_id);
                 }
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
@@ -190,7 +190,7 @@ impl Actor {
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {
         let answer = self.calls.deal(subject.caller, &order).await;
-        pass(Point::DealAsked);
+        pass(Point::DealAsked, &subject.instance.spec.redis_id);
         let id = order.deal_id;
         match answer {
             Ok(Dated { value: state, at }) => Ok(Deal { id, state, trouble: None, at }),
@@ -233,7 +233,7 @@ impl Actor {
         leave: Leave,
     ) -> Result<RedisUpgrade, Trouble> {
         let instance = subject.instance;
-        pass(Point::BeforeConfirm);
+        pass(Point::BeforeConfirm, &instance.spec.redis_id);
         self.confirm(instance).await?;
         if self.stopping.is_cancelled() {
             return Err(Trouble::Stopping);

@@ -29,9 +29,9 @@ impl Actor {
     pub(super) async fn send(self: Arc<Self>, sending: Sending, permit: SendPermit) {
         let Sending { instance, caller, look, entry, leave } = sending;
         let name = entry.name_any();
-        pass(Point::BeforeSend);
+        pass(Point::BeforeSend, &name);
         let sent = self.calls.upgrade(&caller, &look, permit).await;
-        pass(Point::Answered);
+        pass(Point::Answered, &name);
         match &sent {
             Ok(Dated { value, .. }) => {
                 let (from, to) = (entry.spec.from, entry.spec.to);
@@ -53,9 +53,9 @@ impl Actor {
             Outcome::Accepted { .. } => leave.accepted(),
             _ => drop(leave),
         }
-        pass(Point::BeforeRecord);
+        pass(Point::BeforeRecord, &name);
         let recorded = self.book.record(&entry, &outcome).await;
-        pass(Point::Recorded);
+        pass(Point::Recorded, &name);
         match recorded {
             Ok((entry, moved)) => self.announce(&instance, &entry, moved),
             Err(error) => {

@@ -136,7 +136,7 @@ impl Book {
             },
             status: None,
         };
-        pass(Point::BeforeCreate);
+        pass(Point::BeforeCreate, &ledger.redis_id);
         let written =
             within(CALL, self.api.create(&PostParams::default(), &entry)).await.map_err(|error| {
                 match error.into() {
@@ -144,7 +144,7 @@ impl Book {
                     error => error,
                 }
             })?;
-        pass(Point::Created);
+        pass(Point::Created, &ledger.redis_id);
         self.cache.put(&written);
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
@@ -195,7 +195,10 @@ impl Book {
             let params = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
             let (api, name) = (self.api.clone(), entry.name_any());
             tokio::spawn(async move {
-                if let Err(error) = within(CALL, api.delete(&name, &params)).await.map_err(Error::from) {
+                pass(Point::BeforePrune, &name);
+                let deleted = within(CALL, api.delete(&name, &params)).await;
+                pass(Point::Pruned, &name);
+                if let Err(error) = deleted.map_err(Error::from) {
                     tracing::info!(entry = name, %error, "an old entry could not be deleted; it is tried again");
                 }
             });

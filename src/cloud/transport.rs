@@ -197,12 +197,12 @@ fn handed_over_before(send_before: Instant, mut request: Request) -> (Request, A
     let body = stream::once(async move {
         // First this, so that whoever reads it meanwhile takes the outcome for unknown.
         given.store(true, Ordering::SeqCst);
-        pass(Point::Connected);
+        pass(Point::Connected, str::from_utf8(&body).unwrap_or_default());
         if Instant::now() > send_before {
             given.store(false, Ordering::SeqCst);
             return Err(io::Error::other("too late"));
         }
-        pass(Point::BodyLeaves);
+        pass(Point::BodyLeaves, str::from_utf8(&body).unwrap_or_default());
         Ok(body)
     });
     *request.body_mut() = Some(Body::wrap_stream(body));

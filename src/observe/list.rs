@@ -23,7 +23,7 @@ pub(super) async fn whole(calls: &Calls, caller: &Caller) -> Result<Found, Cloud
     for _ in 0..PAGES {
         let Some(offset) = next else { break };
         let page = patiently(|| calls.list(caller, offset)).await?;
-        pass(Point::PageRead);
+        pass(Point::PageRead, "");
         next = page.value.next;
         collect(caller, page, &mut found);
     }

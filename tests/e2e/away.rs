@@ -4,7 +4,6 @@ use crs_operator::failpoint::Point;
 use rstest::rstest;
 use serde_json::json;
 
-use crate::killed::failpoint;
 use crate::support::Api::{self, V2, V3};
 use crate::support::{Cluster, Operator, World, instance, wait_for};
 
@@ -34,10 +33,7 @@ async fn api_server_or_etcd_away_or_hanging_at_each_point_of_an_upgrade(
         world.declare_all(POINTS.len(), 1024).await;
         let mut operators = Vec::new();
         for (n, point) in (1..).zip(POINTS) {
-            let operator = world.operator_struck(&failpoint(point, "stop"), &[]);
-            world.declare(n, 2048).await;
-            operator.struck_still().await;
-            operators.push(operator);
+            operators.push(world.struck_growing(n, point, "stop").await);
         }
         match signal {
             "KILL" => cluster.take_away(server),

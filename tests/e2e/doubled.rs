@@ -1,4 +1,4 @@
-//! Something between the operator and the cloud does things twice. That nothing there repeats a request is assumed (docs/design), and yet what
+//! Something between the operator and the cloud does things twice. That nothing there repeats a request is assumed (docs/money-safety.md), and yet what
 //! the cloud itself forgives is paid once.
 
 use rstest::rstest;

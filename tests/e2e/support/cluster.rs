@@ -101,6 +101,11 @@ impl Cluster {
         std::fs::remove_file(self.dir.join(server).with_extension("hold")).expect("it was taken away");
     }
 
+    /// Is one of the two held down?
+    pub fn is_away(&self) -> bool {
+        ["etcd", "kube-apiserver"].iter().any(|server| self.dir.join(server).with_extension("hold").exists())
+    }
+
     pub async fn kubectl(&self, arguments: &[&str]) -> Kubectl {
         self.kubectl_with(arguments, "").await
     }

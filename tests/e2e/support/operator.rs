@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::children::Child;
 use super::leaks;
@@ -19,7 +20,7 @@ impl Operator {
         Operator::start_as(name, &mut Operator::command(kubeconfig, arguments))
     }
 
-    /// The same, killed or stopped at a point of the protocol: `<name>=kill`, or `<name>:<n>=stop` at its n-th pass.
+    /// The same, killed or stopped at a point of the protocol: as `CRS_OPERATOR_FAILPOINT` has it.
     pub fn start_with_failpoint(name: &str, kubeconfig: &Path, arguments: &[&str], failpoint: &str) -> Operator {
         let mut command = Operator::command(kubeconfig, arguments);
         Operator::start_as(name, command.env("CRS_OPERATOR_FAILPOINT", failpoint))
@@ -60,8 +61,22 @@ impl Operator {
         rest.split_whitespace().next()?.parse().ok()
     }
 
-    /// The metrics of one that runs and isn't frozen.
-    fn last_metrics(&self) -> io::Result<String> {
+    /// The metrics, unless it has ended or is frozen.
+    fn last_metrics(&mut self) -> Option<String> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if !self.runs() || self.is_still() {
+                return None;
+            }
+            match self.get_metrics() {
+                Ok(text) => return Some(text),
+                Err(error) if Instant::now() > deadline => panic!("no metrics: {error}; its log:\n{}", self.log()),
+                Err(_) => sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn get_metrics(&self) -> io::Result<String> {
         let address = self.address("metrics").ok_or(io::ErrorKind::NotConnected)?;
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -81,16 +96,17 @@ impl Operator {
         self.0.ended().await;
     }
 
-    /// Waits until a failpoint kills it.
-    pub async fn struck_dead(&mut self) {
-        wait_for("a failpoint to kill it", async || if self.runs() { Err(self.log()) } else { Ok(()) }).await;
-        assert_eq!(self.ended().await.signal(), Some(9), "{}", self.log());
+    /// Waits until its failpoint strikes: `kill` or `stop`.
+    pub async fn struck(&mut self, action: &str) {
+        wait_for(&format!("its failpoint to {action} it"), async || {
+            let struck = if action == "kill" { !self.runs() } else { self.is_still() };
+            if struck { Ok(()) } else { Err(self.log()) }
+        })
+        .await;
+        if action == "kill" {
+            assert_eq!(self.ended().await.signal(), Some(9), "{}", self.log());
+        }
         assert!(self.log().contains("failpoint "), "{}", self.log());
-    }
-
-    /// Waits until a failpoint stops it.
-    pub async fn struck_still(&self) {
-        wait_for("a failpoint to stop it", async || if self.is_still() { Ok(()) } else { Err(self.log()) }).await;
     }
 
     pub fn is_still(&self) -> bool {
@@ -125,6 +141,9 @@ fn flag((name, value): (&str, &'static str)) -> (String, &'static str) {
 impl Drop for Operator {
     /// (Its log is looked at when its process ends.)
     fn drop(&mut self) {
-        leaks::assert_none("the metrics", &self.last_metrics().unwrap_or_default());
+        if let (false, Some(metrics)) = (std::thread::panicking(), self.last_metrics()) {
+            assert!(metrics.contains("crs_operator_"), "no metrics: {metrics}");
+            leaks::assert_none("the metrics", &metrics);
+        }
     }
 }

@@ -283,11 +283,14 @@ impl Drop for World {
     }
 }
 
-/// All objects of ours and all Events, by namespace and kind; without those that a control plane can't show which is being taken apart.
+/// All objects of ours and all Events, by namespace and kind; nothing of a control plane that was taken away.
 fn everything(cluster: &Cluster, namespaces: &[String]) -> Vec<(String, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (client, mut seen) = (cluster.client().await, Vec::new());
+        if cluster.is_away() {
+            return seen;
+        }
         for namespace in namespaces {
             for (group, kind) in
                 [("crs.qcloud.com", "RedisInstance"), ("crs.qcloud.com", "RedisUpgrade"), ("events.k8s.io", "Event")]
@@ -295,11 +298,16 @@ fn everything(cluster: &Cluster, namespaces: &[String]) -> Vec<(String, String)>
                 let version = if group == "events.k8s.io" { "v1" } else { "v1alpha1" };
                 let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
                 let api = kube::Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-                let all = tokio::time::timeout(Duration::from_secs(5), api.list(&ListParams::default())).await;
-                if let Ok(Ok(list)) = all {
-                    let text = serde_json::to_string_pretty(&list.items).expect("it came as JSON");
-                    seen.push((format!("{kind} in {namespace}"), text));
-                }
+                let place = format!("{kind} in {namespace}");
+                let items = wait_for(&place, async || {
+                    match tokio::time::timeout(Duration::from_secs(5), api.list(&ListParams::default())).await {
+                        Ok(Ok(list)) => Ok(list.items),
+                        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()), // no such kind here
+                        failed => Err(format!("{failed:?}")),
+                    }
+                })
+                .await;
+                seen.push((place, serde_json::to_string_pretty(&items).expect("it came as JSON")));
             }
         }
         seen
