@@ -1,15 +1,21 @@
 //! One call, whichever API it is of: sent, answered, read, told about.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use reqwest::RequestBuilder;
 use tokio::time::Instant;
 
+use super::clock::CloudClock;
 use super::text::Texts;
 use super::transport::{Reply, Route, Transport};
 use super::{Accepted, Caller, CloudError, Dated, Meaning, Page, Price};
 
 /// A refusal of our time whose own `Date` is no further than this from what we sent has another cause than our clock.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(5);
+
+/// As long as a read may take. To a process that was frozen an answer may come later: its `Date` tells nothing of now.
+pub(super) const FRESH: Duration = Duration::from_secs(30);
 
 impl Transport {
     /// One request, sent once. `signature` is the one in it: no text of the answer may repeat that.
@@ -29,20 +35,34 @@ impl Transport {
         tracing::debug!(action, code, region = caller.region, duration = ?started.elapsed(), "called the cloud");
         answer
     }
+}
 
+/// What each call does with the cloud's time, whoever carries it.
+impl CloudClock {
     /// A call that changes nothing, made at the cloud's time. When the cloud refuses that time and its `Date` says that our clock was off,
     /// it is repeated, once, with the time just learnt.
-    pub(super) async fn ask<T, F: Future<Output = Result<Dated<T>, CloudError>>>(
+    pub(crate) async fn ask<T, F: Future<Output = Result<Dated<T>, CloudError>>>(
         &self,
         call: impl Fn(Timestamp) -> F,
     ) -> Result<Dated<T>, CloudError> {
-        let sent = self.clock.now();
+        let sent = self.now();
         match call(sent).await {
-            Err(error) if error.meaning() == Some(Meaning::Clock) && is_off(sent, error.at) => {
-                call(self.clock.now()).await
-            }
+            Err(error) if error.meaning() == Some(Meaning::Clock) && is_off(sent, error.at) => call(self.now()).await,
             first => first,
         }
+    }
+
+    /// An answer has come, to what was sent then.
+    pub(crate) fn hear(&self, date: Timestamp, sent: Instant) {
+        if sent.elapsed() <= FRESH {
+            self.learn(date);
+        }
+    }
+
+    /// When an order was answered: by the `Date` of the answer, if that can be right, for it will stand in the book for good. Without one the
+    /// number of the deal counts all the same: it is worth more than the minute in which it was made.
+    pub(crate) fn answered(&self, date: Option<Timestamp>) -> Timestamp {
+        date.filter(|date| self.is_even(*date)).unwrap_or_else(|| self.now())
     }
 }
 

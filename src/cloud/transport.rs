@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::CloudError;
 use super::clock::CloudClock;
+use super::exchange::FRESH;
 use crate::failpoint::{Point, pass};
 
 /// Bound on the body of an answer; a page of 1000 instances takes about 3 MiB in 3.0.
@@ -58,8 +59,8 @@ pub(super) struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let [connect, read, order] = [3, 30, 20].map(Duration::from_secs);
-        Self { connect, read, order }
+        let [connect, order] = [3, 20].map(Duration::from_secs);
+        Self { connect, read: FRESH, order }
     }
 }
 
@@ -144,9 +145,7 @@ impl Transport {
                 let (request, handed_over) = handed_over_before(send_before, request);
                 let exchange = async {
                     let response = self.orders.execute(request).await.map_err(|error| lost(&error))?;
-                    // The number of a deal is worth more than the minute in which it was made. And a Date that is wrong would stand in
-                    // the book for good.
-                    let at = date(&response).filter(|at| self.clock.is_even(*at)).or_else(|| Some(self.clock.now()));
+                    let at = Some(self.clock.answered(date(&response)));
                     self.read(response, at, sent).await.map_err(|error| CloudError { at, ..error })
                 };
                 let answer = within(self.timeouts.connect + self.timeouts.order, exchange).await;
@@ -170,10 +169,7 @@ impl Transport {
         let Some(at) = at else {
             return Err(CloudError::no_answer("Unreadable", "the answer has no readable Date header"));
         };
-        // Of a process that was frozen meanwhile an answer may be old: its Date tells nothing of now.
-        if sent.elapsed() <= self.timeouts.read {
-            self.clock.learn(at);
-        }
+        self.clock.hear(at, sent);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failure)? {
             if body.len() + chunk.len() > LONGEST_BODY {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
@@ -18,7 +18,7 @@ use crate::{
     book::SendPermit,
     cloud::{
         Accepted, Caller, Cloud, CloudClock, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState,
-        Layout, Meaning, Page, Price, SizesSold, v2, v3,
+        Layout, Page, Price, SizesSold, v2, v3,
     },
 };
 
@@ -32,8 +32,6 @@ pub(super) struct Front {
     pub(super) time: CloudClock,
 }
 
-/// A later answer's Date says nothing of now, as in the real client.
-const DATES: Duration = Duration::from_secs(30);
 /// A read whose Timestamp is further away is refused.
 const READ_WINDOW: SignedDuration = SignedDuration::from_mins(5);
 
@@ -61,16 +59,16 @@ impl Front {
             sleep(Duration::from_millis(wait)).await;
         }
         self.gate.pass(what, Point::Delivered).await;
-        // As the real client does it: the Date is that of the look, not of its arrival, and that of an order's answer is not trusted blindly.
-        let dated = if what == What::Order && !self.time.is_even(dated) { self.time.now() } else { dated };
-        let is_answer = answer.as_ref().map_or_else(|error| matches!(error.kind, ErrorKind::Code(_)), |_| true);
-        if is_answer && sent.elapsed() <= DATES {
-            self.time.learn(dated);
+        let word = answer.as_ref().map_or_else(|error| error.code_desc.as_str(), |_| "");
+        if matches!(word, "Timeout" | "ConnectionLost" | "ConnectFailed" | "TooLate") {
+            return answer.map(|value| Dated { value, at: dated });
         }
-        answer.map(|value| Dated { value, at: dated }).map_err(|error| match error.kind {
-            ErrorKind::Code(_) => CloudError { at: Some(dated), ..error },
-            _ => error,
-        })
+        // There was an answer with a Date, as `cloud::transport` reads it.
+        let at = if what == What::Order { self.time.answered(Some(dated)) } else { dated };
+        if word != "HttpStatus" {
+            self.time.hear(at, sent);
+        }
+        answer.map(|value| Dated { value, at }).map_err(|error| CloudError { at: Some(at), ..error })
     }
 
     async fn read<T>(
@@ -80,11 +78,7 @@ impl Front {
         caller: &Caller,
         answer: impl Fn(&mut State) -> T + Sync,
     ) -> Result<Dated<T>, CloudError> {
-        match self.read_once(what, told, caller, &answer).await {
-            // As the real client does it: with the time that it has just learnt.
-            Err(error) if error.meaning() == Some(Meaning::Clock) => self.read_once(what, told, caller, &answer).await,
-            first => first,
-        }
+        self.time.ask(|time| self.read_once(what, told, caller, time, &answer)).await
     }
 
     async fn read_once<T>(
@@ -92,10 +86,10 @@ impl Front {
         what: What,
         told: &str,
         caller: &Caller,
+        signed_at: Timestamp,
         answer: impl FnOnce(&mut State) -> T,
     ) -> Result<Dated<T>, CloudError> {
         let key = caller.credentials.secret_key.expose_secret().to_owned();
-        let signed_at = self.time.now();
         self.exchange(what, told, move |state| {
             let time = at(state.now) + SignedDuration::from_millis(state.vendor.ahead);
             if time.duration_since(signed_at).abs() > READ_WINDOW {
@@ -174,7 +168,7 @@ impl Cloud for Front {
         let key = caller.credentials.secret_key.expose_secret().to_owned();
         let told = format!("{} to {}", permit.redis_id(), permit.mem_size());
         self.exchange(What::Order, &told, move |state| {
-            // Invariant B3: as the real clients do just before the body leaves.
+            // Invariant B3, as `cloud::transport::handed_over_before` has it: just before the body leaves.
             if Instant::now() > permit.send_before() {
                 let error = CloudError { kind: ErrorKind::NotSent, ..CloudError::no_answer("TooLate", "too late") };
                 return (Err(error), 0);

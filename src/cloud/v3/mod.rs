@@ -87,7 +87,7 @@ impl V3 {
         parameters: Value,
         read: impl Fn(&Fields) -> Result<T, CloudError> + Sync,
     ) -> Result<Dated<T>, CloudError> {
-        self.transport.ask(|time| self.call(Route::Read, caller, action, &parameters, time, &read)).await
+        self.transport.clock.ask(|time| self.call(Route::Read, caller, action, &parameters, time, &read)).await
     }
 
     /// One request, sent once.
