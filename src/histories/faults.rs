@@ -13,8 +13,11 @@ use crate::cloud::{Accepted, CloudError, ErrorKind, Meaning, meaning};
 pub(super) type Said<T> = (Result<T, CloudError>, Millis);
 
 /// The request comes to a front end. Returns the Date of its answer: by that one's clock, whole seconds, and now and then a wild one.
-pub(super) fn front_end(state: &mut State, now: Millis) -> Timestamp {
-    state.vendor.come_to_a_front_end(&mut state.chance);
+pub(super) fn front_end(state: &mut State, now: Millis, who: &str) -> Timestamp {
+    state.vendor.come_to_a_front_end(now, Some(who), &mut state.chance);
+    if state.vendor.ahead < -(state.vendor.nature.apart as i64) {
+        state.struck("cloud: a clock that is far behind");
+    }
     let mut ahead = state.vendor.ahead;
     if !state.is_calm() && state.chance.below(1000) < state.plan.wild_dates {
         state.struck("cloud: a wild Date");

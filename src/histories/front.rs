@@ -48,7 +48,7 @@ impl Front {
         let (answer, wait, dated) = {
             let now = self.clock.now();
             let mut state = self.world.at(now);
-            let dated = front_end(&mut state, now);
+            let dated = front_end(&mut state, now, self.who);
             let (answer, wait) = apply(&mut state);
             let result = answer.as_ref().map_or_else(|error| error.code_desc.clone(), |_| "ok".to_owned());
             state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}", Waiting(wait)));

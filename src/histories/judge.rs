@@ -118,11 +118,12 @@ impl Judge {
             None => self.broken(format!("B3: the order of {to} MB signed at {signed} is sent a second time")),
         }
         // (By the clock of the front end that showed the look.)
+        let behind = vendor.nature.behind.map_or(0, |behind| behind.by);
         let apart = vendor.nature.apart + 1;
         if millis_of(signed_at) > now + apart {
             self.broken(format!("B3: an order is signed at {signed}, which is yet to come"));
         }
-        if now > millis_of(signed_at) + SEND_WITHIN + apart {
+        if now > millis_of(signed_at) + SEND_WITHIN + apart + behind {
             self.broken(format!(
                 "B3: an order signed at {signed} is sent {} s later",
                 (now - millis_of(signed_at)) / 1000

@@ -50,8 +50,8 @@ use parking_lot::Mutex;
 
 /// `make verify` runs a hundred times as many.
 const HISTORIES: u64 = 10_000;
-/// Of 108 kinds of faults, each point of a crash and a freeze for itself.
-const KINDS: usize = 105;
+/// Of 109 kinds of faults, each point of a crash and a freeze for itself.
+const KINDS: usize = 106;
 /// So many histories have all of them, but for the rarest (a crash while a deal is asked for).
 const ENOUGH: u64 = 10_000;
 

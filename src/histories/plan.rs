@@ -4,7 +4,7 @@ use super::{
     chance::Chance,
     history::Broken,
     people::Act,
-    vendor::{Nature, Second},
+    vendor::{Behind, Nature, Second},
     world::Millis,
 };
 
@@ -45,6 +45,7 @@ impl Plan {
         let staleness = chance.pick(&[0, 0, 5000, 20_000]);
         let apart = chance.pick(&[0, 0, 5000, 15_000]);
         let nature = Nature {
+            behind: None,
             shrinks: chance.percent(50),
             second: chance.pick(&[Second::Refused, Second::Failed, Second::Taken]),
             // Documented are 5 minutes; the clocks of the front ends make them longer.
@@ -80,6 +81,11 @@ impl Plan {
             second_id: chance.pick(&["crs-1", "crs-2"]),
         };
         plan.people(chance);
+        plan.nature.behind = chance.percent(15).then(|| Behind {
+            by: chance.pick(&[100_000, 400_000, 3 * 3_600_000]),
+            until: chance.below(calm_at),
+            of: chance.pick(&[None, Some("one")]),
+        });
         plan
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Nature {
     pub(super) window: Millis,
     /// The clock of each front end is right to this, either way.
     pub(super) apart: Millis,
+    /// A clock that is wrong until it is set: beyond what is assumed.
+    pub(super) behind: Option<Behind>,
     /// How old what a look shows may be.
     pub(super) staleness: Millis,
     /// An order begins within this time.
@@ -40,6 +42,15 @@ pub(super) struct Nature {
     pub(super) takes_at_most: Millis,
     /// Of a hundred deals so many fail.
     pub(super) failing_deals: u64,
+}
+
+/// Clocks of front ends that are far behind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behind {
+    pub(super) by: Millis,
+    pub(super) until: Millis,
+    /// Those that this process comes to; `None`: all.
+    pub(super) of: Option<&'static str>,
 }
 
 pub(super) const MOST: i64 = 16 * 1024;
@@ -146,10 +157,12 @@ impl Vendor {
         self.flying.sort_by_key(|(arrives, _)| *arrives);
     }
 
-    /// What comes now is answered by any of the front ends.
-    pub(super) fn come_to_a_front_end(&mut self, chance: &mut Chance) {
-        let apart = self.nature.apart;
-        self.ahead = chance.below(2 * apart + 1) as i64 - apart as i64;
+    /// What comes now, from that process if it isn't late, is answered by any of the front ends.
+    pub(super) fn come_to_a_front_end(&mut self, now: Millis, from: Option<&str>, chance: &mut Chance) {
+        let Nature { apart, behind, .. } = self.nature;
+        let is_behind = |behind: &Behind| now < behind.until && (behind.of.is_none() || behind.of == from);
+        let behind = behind.filter(is_behind).map_or(0, |behind| behind.by);
+        self.ahead = chance.below(2 * apart + 1) as i64 - (apart + behind) as i64;
     }
 
     /// Lets all happen that happens by itself until `now`, in its order. Returns the orders that were taken, by their place in the ledger.
@@ -158,7 +171,7 @@ impl Vendor {
         while let Some(arrives) = self.flying.first().map(|(arrives, _)| *arrives).filter(|arrives| *arrives <= now) {
             let (_, request) = self.flying.remove(0);
             self.work(arrives);
-            self.come_to_a_front_end(chance);
+            self.come_to_a_front_end(arrives, None, chance);
             taken.extend(self.take(arrives, request, chance));
         }
         self.work(now);
