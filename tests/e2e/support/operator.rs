@@ -57,8 +57,10 @@ impl Operator {
 
     fn address(&self, which: &str) -> Option<SocketAddr> {
         let log = self.log();
-        let (_, rest) = log.split_once(&format!(" {which}="))?;
-        rest.split_whitespace().next()?.parse().ok()
+        // In text, or in JSON.
+        let found =
+            [format!(" {which}="), format!("\"{which}\":\"")].iter().find_map(|key| Some(log.split_once(key)?.1));
+        found?.split([' ', '"', '\n']).next()?.parse().ok()
     }
 
     /// The metrics, unless it has ended or is frozen.
