@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    history::Broken,
+    broken::{Broken, TOGETHER},
     vendor::Request,
     world::{Millis, State, at},
 };
@@ -12,11 +12,24 @@ use crate::cloud::{Accepted, CloudError, ErrorKind, Meaning, meaning};
 /// What the cloud says, and how long that takes.
 pub(super) type Said<T> = (Result<T, CloudError>, Millis);
 
-/// The request comes to a front end. Returns the Date of its answer: by that one's clock, whole seconds, and now and then a wild one.
-pub(super) fn front_end(state: &mut State, now: Millis, who: &str) -> Timestamp {
+const AT_FIRST: Millis = 20_000;
+
+/// The request of a process that began then comes to a front end. Returns the Date of its answer: by that one's clock, whole seconds, and now and then a wild one.
+pub(super) fn front_end(state: &mut State, now: Millis, who: &str, began: Millis) -> Timestamp {
     state.vendor.come_to_a_front_end(now, Some(who), &mut state.chance);
     if state.vendor.ahead < -(state.vendor.nature.apart as i64) {
         state.struck("cloud: a clock that is far behind");
+    }
+    match state.plan.broken {
+        // Those that a process meets at first, but for the very first one, whose orders are signed right.
+        Broken::ClocksTogether if began > 0 && now < began + AT_FIRST => {
+            state.vendor.ahead += TOGETHER.as_millis() as i64;
+        }
+        Broken::SmallSteps => {
+            state.vendor.stepped = (state.vendor.stepped + 60_000).min(600_000);
+            state.vendor.ahead += state.vendor.stepped;
+        }
+        _ => {}
     }
     let mut ahead = state.vendor.ahead;
     if !state.is_calm() && state.chance.below(1000) < state.plan.wild_dates {
@@ -83,11 +96,12 @@ pub(super) fn order(state: &mut State, request: Request, opens: bool) -> Said<Ac
         }
         9 => {
             state.struck("order: throttled (4400)");
-            (Err(code(4400)), 0)
+            (refused(state, request, 4400), 0)
         }
         10 => {
             state.struck("order: refused plainly");
-            (Err(code(state.chance.pick(&[5000, 5200, 5500, 4300, 10702]))), 0)
+            let number = state.chance.pick(&[5000, 5200, 5500, 4300, 10702]);
+            (refused(state, request, number), 0)
         }
         _ => {
             state.struck("order: answered very late");
@@ -95,6 +109,13 @@ pub(super) fn order(state: &mut State, request: Request, opens: bool) -> Said<Ac
             (answer, state.chance.between(5000, 22_000))
         }
     }
+}
+
+fn refused(state: &mut State, request: Request, number: i64) -> Result<Accepted, CloudError> {
+    if state.plan.broken == Broken::RefusedIsTaken {
+        let _ = carry_out(state, request);
+    }
+    Err(code(number))
 }
 
 fn carry_out(state: &mut State, request: Request) -> Result<Accepted, CloudError> {

@@ -8,9 +8,9 @@ use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    broken::Broken,
     faults::{Said, code, front_end, order, slowness, strikes, trouble},
     gate::{Gate, Point, What},
-    history::Broken,
     vendor::{MOST, Request},
     world::{Clock, Millis, State, World, at},
 };
@@ -48,7 +48,7 @@ impl Front {
         let (answer, wait, dated) = {
             let now = self.clock.now();
             let mut state = self.world.at(now);
-            let dated = front_end(&mut state, now, self.who);
+            let dated = front_end(&mut state, now, self.who, self.clock.origin());
             let (answer, wait) = apply(&mut state);
             let result = answer.as_ref().map_or_else(|error| error.code_desc.clone(), |_| "ok".to_owned());
             state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}", Waiting(wait)));
@@ -227,10 +227,4 @@ impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 == 0 { Ok(()) } else { write!(f, ", {} s later", self.0 as f64 / 1000.0) }
     }
-}
-
-/// The moment of that Date since the history began.
-pub(super) fn millis_of(signed_at: i64) -> Millis {
-    let since = signed_at - at(0).as_second();
-    u64::try_from(since * 1000).unwrap_or(0)
 }

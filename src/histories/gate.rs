@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// What a request is for, as far as it matters when a process is stopped at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum What {
     /// The watches' lists and the watches, Secrets, Events.
     Other,
@@ -22,11 +22,29 @@ pub(super) enum What {
     Status,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl What {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Other,
+        Self::ReadBook,
+        Self::Look,
+        Self::Confirm,
+        Self::Create,
+        Self::Order,
+        Self::Record,
+        Self::AskDeal,
+        Self::Status,
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Point {
     Before,
     Applied,
     Delivered,
+}
+
+impl Point {
+    pub(super) const ALL: [Self; 3] = [Self::Before, Self::Applied, Self::Delivered];
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +54,7 @@ pub(super) enum When {
     At(What, Point),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Then {
     /// The power goes: nothing that this process does from now on has an effect.
     Crash,

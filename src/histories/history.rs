@@ -1,14 +1,16 @@
 //! One history: the world is set up, processes take turns while faults strike and people act, then all is calm, and it must settle and be still.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
+    broken::{Broken, TOGETHER},
     chance::Chance,
+    counts::{Counts, NOT_PROMISED},
     gate::{Point, Then, Trip, What, When},
     judge::{Judge, KEYS},
     people::{self, act, declare, put_secret},
     plan::Plan,
-    process::{End, Process},
+    process::{End, Machine, Process},
     settled::{bound, unsettled},
     store::Store,
     vendor::Vendor,
@@ -24,33 +26,14 @@ const SEEN: Millis = 130_000;
 const A_RESYNC: Millis = 75_000;
 /// Nothing is written to the API server for so long, once all has settled (B9): two resyncs.
 const STILL: Millis = 130_000;
-
-/// What is broken on purpose, to see whether the judge finds it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Broken {
-    #[default]
-    Nothing,
-    /// The API server lets a name be taken twice.
-    Uniqueness,
-    /// The cloud takes requests older than W.
-    Window,
-    /// What the cloud takes shows later than L.
-    Lag,
-    /// Something between the operator and the cloud repeats each order.
-    Repeated,
-    /// The client takes an unclear answer to an order for a refusal.
-    UnclearIsRefused,
-    /// The API server carries writes out whatever their resourceVersion.
-    BlindWrites,
-    /// Its consistent reads are from a cache.
-    StaleLists,
-}
+/// By so much the clock of a machine is wrong, seconds.
+const OFF: [i64; 4] = [-3 * 3600, -240, 240, 3 * 3600];
 
 pub(super) struct Told {
     /// What was broken, if anything.
     pub(super) verdict: Option<String>,
     pub(super) hash: u64,
-    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) counts: Counts,
     pub(super) orders: usize,
     pub(super) took: Millis,
 }
@@ -64,42 +47,39 @@ struct History {
 
 struct Slot {
     who: &'static str,
+    machine: Machine,
     process: Option<Process>,
     /// When there is none, the next one starts then.
     starts: Millis,
 }
 
-pub(super) fn run(seed: u64, broken: Broken, readable: bool) -> Told {
+/// Where something is `broken` on purpose, `rule` is the only one that is judged by: others may be lost on the way to it.
+pub(super) fn run(seed: u64, broken: Broken, rule: Option<&'static str>, readable: bool) -> Told {
     // kube's and backon's jitter have their chance from here.
     fastrand::seed(seed);
-    let mut history = History::new(seed, broken, readable);
+    let mut history = History::new(seed, broken, rule, readable);
     history.faults();
     history.calm();
     // Their power goes before the world is taken apart.
     history.slots.clear();
     let mut state = history.world.now();
     if state.judge.excused > 0 {
-        state.struck("not promised: a person ordered in the console at the same time");
+        state.struck(NOT_PROMISED);
     }
     Told {
         verdict: state.judge.verdict.take(),
         hash: state.trace.hash(),
-        faults: std::mem::take(&mut state.faults),
+        counts: std::mem::take(&mut state.counts),
         orders: state.vendor.ledger.len(),
         took: state.now,
     }
 }
 
 impl History {
-    fn new(seed: u64, broken: Broken, readable: bool) -> Self {
+    fn new(seed: u64, broken: Broken, rule: Option<&'static str>, readable: bool) -> Self {
         let mut chance = Chance::new(seed);
         let mut plan = Plan::draw(&mut chance);
-        match broken {
-            Broken::Window => plan.nature.window = 7_200_000,
-            Broken::Lag => plan.nature.begins_within = 600_000,
-            _ => {}
-        }
-        plan.broken = broken;
+        broken.upset(&mut plan);
         let mut vendor = Vendor::new(plan.nature, plan.calm_at);
         vendor.keys = KEYS[..2].iter().map(|key| (*key).to_owned()).collect();
         vendor.add("crs-1", 1024);
@@ -109,7 +89,7 @@ impl History {
         store.writes_are_blind = broken == Broken::BlindWrites;
         let acts = std::mem::take(&mut plan.acts).into_iter();
         let (namespaces, processes) = (plan.namespaces, plan.processes);
-        let (now, faults, judge) = (0, BTreeMap::new(), Judge::default());
+        let (now, counts, judge) = (0, Counts::default(), Judge::by(rule));
         let trace = Trace::new(readable);
         let (api_away_until, cloud_away_until, watches_cut_at) = (0, 0, 0);
         let mut state = State {
@@ -120,7 +100,7 @@ impl History {
             vendor,
             judge,
             trace,
-            faults,
+            counts,
             api_away_until,
             cloud_away_until,
             watches_cut_at,
@@ -133,8 +113,17 @@ impl History {
             let size = state.chance.pick(&[2048, 4096]);
             declare(&mut state, namespace, size);
         }
-        let slots =
-            ["one", "two"].into_iter().take(processes).map(|who| Slot { who, process: None, starts: 0 }).collect();
+        let slots = ["one", "two"].into_iter().take(processes).map(|who| {
+            let machine = Machine::default();
+            if broken == Broken::ClocksTogether {
+                machine.store(TOGETHER.as_secs(), Ordering::Relaxed);
+            } else if state.chance.percent(state.plan.clocks_off) {
+                state.struck("machine: its clock is off");
+                machine.store(state.chance.pick(&OFF), Ordering::Relaxed);
+            }
+            Slot { who, machine, process: None, starts: 0 }
+        });
+        let slots = slots.collect();
         let namespaces = namespaces.iter().map(|namespace| Some((*namespace).to_owned())).collect();
         Self { world: World::new(state), namespaces, slots, acts }
     }
@@ -171,6 +160,9 @@ impl History {
                     state.chance.pick(&[1000, 10_000, 60_000])
                 };
                 let trip = trip(state);
+                if state.chance.percent(state.plan.clock_steps) {
+                    set_clock(state, &self.slots[slot]);
+                }
                 (event.min(now + lasts), trip, state.chance.percent(state.plan.terminations))
             };
             self.turn(slot, until, trip, terminates);
@@ -191,11 +183,11 @@ impl History {
         match end {
             End::Time => {}
             End::Frozen(what, point) => {
-                state.struck(fault_at("frozen", what, point));
+                state.counts.stop(Then::Freeze, what, point);
                 state.note(slot.who, format_args!("is frozen: {what:?} {point:?}"));
             }
             End::Crashed(what, point) => {
-                state.struck(fault_at("crashed", what, point));
+                state.counts.stop(Then::Crash, what, point);
                 state.note(slot.who, format_args!("crashes: {what:?} {point:?}"));
                 slot.process = None;
                 slot.starts = state.now + state.chance.pick(&[0, 100, 2000, 20_000, 100_000, 400_000]);
@@ -231,7 +223,7 @@ impl History {
                 state.note(slot.who, format_args!("starts"));
                 state.chance.next()
             };
-            slot.process = Some(Process::start(&self.world, slot.who, &self.namespaces, seed));
+            slot.process = Some(Process::start(&self.world, slot.who, &slot.machine, &self.namespaces, seed));
         }
     }
 
@@ -298,6 +290,16 @@ impl History {
     }
 }
 
+/// Somebody sets the clock of its machine, right or wrong.
+fn set_clock(state: &mut State, slot: &Slot) {
+    let to = if state.chance.percent(30) { 0 } else { state.chance.pick(&OFF) };
+    let from = slot.machine.swap(to, Ordering::Relaxed);
+    if to != from {
+        state.struck(if to > from { "machine: its clock steps ahead" } else { "machine: its clock steps back" });
+        state.note(slot.who, format_args!("the clock of its machine steps by {} s", to - from));
+    }
+}
+
 /// Does something stop the process in this turn?
 fn trip(state: &mut State) -> Option<Trip> {
     let chance = &mut state.chance;
@@ -324,19 +326,4 @@ fn trip(state: &mut State) -> Option<Trip> {
         When::At(what, chance.pick(&[Point::Before, Point::Applied, Point::Delivered]))
     };
     Some((when, then))
-}
-
-fn fault_at(how: &str, what: What, point: Point) -> &'static str {
-    // A table, for a name that lives as long as the counts.
-    macro_rules! names {
-        ($($what:ident),*) => { match (how, what, point) { $(
-            ("crashed", What::$what, Point::Before) => concat!("process: crashed, ", stringify!($what), " not yet carried out"),
-            ("crashed", What::$what, Point::Applied) => concat!("process: crashed, ", stringify!($what), " carried out"),
-            ("crashed", What::$what, Point::Delivered) => concat!("process: crashed, ", stringify!($what), " answered"),
-            (_, What::$what, Point::Before) => concat!("process: frozen, ", stringify!($what), " not yet carried out"),
-            (_, What::$what, Point::Applied) => concat!("process: frozen, ", stringify!($what), " carried out"),
-            (_, What::$what, Point::Delivered) => concat!("process: frozen, ", stringify!($what), " answered"),
-        )* } };
-    }
-    names!(Other, ReadBook, Look, Confirm, Create, Order, Record, AskDeal, Status)
 }

@@ -1,11 +1,13 @@
 //! The judge: what the book and the cloud's ledger may never show, while it happens.
 //!
-//! *Paid twice* (docs/money-safety.md): an order of ours is taken, and so charged, for a size that an earlier one of ours for the same
-//! instance, taken and not failed by then, bought already (`to` ≥ its `to`), unless the entry relies on a person's word
-//! about that one (`proceed-after`), which the person has really said. Excused, and counted, is what docs/money-safety.md names as not promised, where the person's act explains it:
-//! with API 3.0, whose console makes an instance smaller, too, one who does so after an order of ours whose answer was lost was carried out,
-//! and before the look that settles it (which is W + L after the order, or later where no process was there to look); and one who makes it larger than what an order of ours on its way is for, which
-//! then makes it smaller.
+//! *Paid twice* (docs/money-safety.md): an order of ours is taken, and so charged, for a size that was bought already. It was, if an earlier order
+//! of ours for this instance, for that size or a larger one, was taken and has not failed. That one doesn't count where a person has said
+//! "go on" about it and the later entry relies on this (`proceed-after`).
+//!
+//! Two things are excused, and counted. docs/money-safety.md names both as not promised, and each needs the act of a person that explains it.
+//! - With API 3.0 an order was carried out whose answer was lost. A person makes the instance smaller before the look that settles the entry. The
+//!   growth is taken for lost, and bought again.
+//! - A person makes the instance larger than what an order on its way is for. The order makes it smaller again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    front::millis_of,
     process::POLICY,
     store::{Kind, Store},
     vendor::{Order, Vendor},
-    world::{Millis, at},
+    world::{Millis, at, millis_of},
 };
 use crate::api::number_in;
 
@@ -32,13 +33,15 @@ const SEND_WITHIN: Millis = 11_000;
 pub(super) struct Judge {
     /// What was broken first.
     pub(super) verdict: Option<String>,
+    /// How what is broken begins, if only one rule counts.
+    only: Option<&'static str>,
     declared: BTreeMap<String, BTreeSet<i64>>,
     /// About which entries of which instance a person has said "go on".
     said: BTreeSet<(String, u64)>,
     /// The uids of entries whose orders were sent.
     sent: BTreeSet<String>,
-    /// When which entry was given up: by its uid.
-    given_up: BTreeMap<String, Millis>,
+    /// When which entry, by its uid, came to which phase at first.
+    came_to: BTreeMap<(String, String), Millis>,
     /// The operator's latest write to the API server.
     pub(super) last_write: Option<(Millis, String)>,
     /// How often what isn't promised has happened.
@@ -46,8 +49,14 @@ pub(super) struct Judge {
 }
 
 impl Judge {
+    pub(super) fn by(only: Option<&'static str>) -> Self {
+        Self { only, ..Self::default() }
+    }
+
     pub(super) fn broken(&mut self, what: String) {
-        self.verdict.get_or_insert(what);
+        if self.only.is_none_or(|rule| what.starts_with(rule)) {
+            self.verdict.get_or_insert(what);
+        }
     }
 
     pub(super) fn declared(&mut self, redis_id: &str, size: i64) {
@@ -76,10 +85,13 @@ impl Judge {
         for (_, other) in store.all(Kind::Upgrade) {
             let phase = other.value["status"]["phase"].as_str().unwrap_or_default();
             let open = matches!(phase, "Written" | "Placed") && other.value["spec"]["redisId"] == redis_id;
-            // One that the cloud has failed may be Placed late, by who sent it and was frozen.
-            let failed =
-                || vendor.ledger.iter().any(|order| order.request.is_for(&other.value) && order.has_failed(now));
-            if open && !failed() {
+            // One that was given up, and that the cloud has failed, may be Placed late: by who sent it and was frozen.
+            let is_late = || {
+                let order = vendor.ledger.iter().find(|order| order.request.is_for(&other.value));
+                let failed = order.filter(|order| order.has_failed(now));
+                phase == "Placed" && failed.is_some_and(|order| self.came_to(order, "Abandoned").is_some())
+            };
+            if open && !is_late() {
                 self.broken(format!("B4: {name} is written while {} is {phase}", other.value["metadata"]["name"]));
             }
         }
@@ -161,8 +173,13 @@ impl Judge {
 
     /// That order's entry was given up, for the look that settled it showed a size that a person had just made smaller.
     fn is_excused(&self, vendor: &Vendor, paid: &Order) -> bool {
-        let given_up = paid.request.entry.as_ref().and_then(|entry| self.given_up.get(&entry.uid));
-        vendor.taken_back(paid, given_up.copied().unwrap_or(0)).is_some()
+        self.came_to(paid, "Abandoned").is_some_and(|given_up| vendor.taken_back(paid, given_up).is_some())
+    }
+
+    /// When the entry of that order came to that phase.
+    pub(super) fn came_to(&self, order: &Order, phase: &str) -> Option<Millis> {
+        let entry = order.request.entry.as_ref()?;
+        self.came_to.get(&(entry.uid.clone(), phase.to_owned())).copied()
     }
 
     /// An entry was deleted.
@@ -181,10 +198,10 @@ impl Judge {
 
     /// The phase of an entry was written.
     pub(super) fn moved(&mut self, name: &str, uid: Option<String>, before: &Value, after: &Value, now: Millis) {
-        if let (Some(uid), true) = (uid, after == "Abandoned") {
-            self.given_up.entry(uid).or_insert(now);
-        }
         let (before, after) = (before.as_str().unwrap_or_default(), after.as_str().unwrap_or_default());
+        if let Some(uid) = uid {
+            self.came_to.entry((uid, after.to_owned())).or_insert(now);
+        }
         let forward = match before {
             "Written" => true,
             "Placed" => matches!(after, "Placed" | "Fulfilled" | "Failed"),

@@ -38,6 +38,10 @@ pub(super) enum Act {
     CutWatches,
     ApiAway(u64),
     CloudAway(u64),
+    /// Of the book: nobody may.
+    DeleteEntries {
+        settled: bool,
+    },
 }
 
 pub(super) const NAME: &str = "cache";
@@ -155,6 +159,14 @@ pub(super) fn act(state: &mut State, act: Act) {
         Act::CutWatches => state.watches_cut_at = now,
         Act::ApiAway(lasts) => state.api_away_until = now + lasts,
         Act::CloudAway(lasts) => state.cloud_away_until = now + lasts,
+        Act::DeleteEntries { settled } => {
+            let is_settled = |entry: &Value| !matches!(entry["status"]["phase"].as_str(), Some("Written" | "Placed"));
+            let entries = state.store.all(Kind::Upgrade).filter(|(_, entry)| is_settled(&entry.value) == settled);
+            let names: Vec<String> = entries.map(|((_, _, name), _)| name.clone()).collect();
+            for name in names {
+                let _ = state.store.delete(Kind::Upgrade, "book", &name, &Value::Null, now);
+            }
+        }
     }
     state.struck(match act {
         Act::Grow(_) | Act::GrowTooFar(_) => "people: spec up",
@@ -173,6 +185,7 @@ pub(super) fn act(state: &mut State, act: Act) {
         Act::CutWatches => "API server: all watches cut",
         Act::ApiAway(_) => "API server: away",
         Act::CloudAway(_) => "cloud: away",
+        Act::DeleteEntries { .. } => "people: entries deleted",
     });
 }
 

@@ -1,8 +1,8 @@
 //! What a seed stands for: how the world is, which faults strike how often and until when, and what people do.
 
 use super::{
+    broken::Broken,
     chance::Chance,
-    history::Broken,
     people::Act,
     vendor::{Behind, Nature, Second},
     world::Millis,
@@ -21,8 +21,9 @@ pub(super) struct Plan {
     pub(super) slowness: u64,
     /// So many of a thousand answers have a wild Date.
     pub(super) wild_dates: u64,
-    /// So many processes are on a machine whose clock is off.
+    /// So many machines have a clock that is off, and so many clocks are set before a turn.
     pub(super) clocks_off: u64,
+    pub(super) clock_steps: u64,
     /// Of a process in a turn.
     pub(super) crashes: u64,
     pub(super) freezes: u64,
@@ -54,6 +55,7 @@ impl Plan {
             staleness,
             begins_within: chance.pick(&[0, 2000, 58_000 - staleness]),
             takes_at_most: chance.pick(&[2000, 30_000, 120_000]),
+            shows: true,
             failing_deals: chance.pick(&[0, 0, 0, 30]),
         };
         let calm_at = chance.pick(&[60_000, 150_000, 450_000, 900_000]);
@@ -69,6 +71,7 @@ impl Plan {
             slowness: chance.pick(&[0, 0, 10]),
             wild_dates: chance.pick(&[0, 0, 0, 20]),
             clocks_off: chance.pick(&[0, 0, 30]),
+            clock_steps: chance.pick(&[0, 0, 3]),
             crashes: chance.pick(&[0, 10, 40]),
             freezes: chance.pick(&[0, 20, 60]),
             terminations: chance.pick(&[0, 0, 3]),

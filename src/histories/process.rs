@@ -1,6 +1,12 @@
 //! One incarnation of the operator: the real one, on a runtime of its own whose time is the world's, and which runs only while it has its turn.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use tokio::{
@@ -31,6 +37,9 @@ pub(super) const POLICY: Policy = Policy {
     active: Duration::from_secs(20),
 };
 
+/// How many seconds the clock of a machine is ahead.
+pub(super) type Machine = Arc<AtomicI64>;
+
 pub(super) struct Process {
     runtime: Runtime,
     world: Arc<World>,
@@ -52,14 +61,20 @@ pub(super) enum End {
 }
 
 impl Process {
-    pub(super) fn start(world: &Arc<World>, who: &'static str, namespaces: &[Option<String>], seed: u64) -> Self {
+    pub(super) fn start(
+        world: &Arc<World>,
+        who: &'static str,
+        machine: &Machine,
+        namespaces: &[Option<String>],
+        seed: u64,
+    ) -> Self {
         // A current-thread runtime without I/O needs nothing that could be missing.
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         let (gate, stopping) = (Arc::new(Gate::new()), CancellationToken::new());
         let (clock, work) = {
             let _in_it = runtime.enter();
             let clock = Clock::starting(world.now().now);
-            let work = work(world, &gate, clock, who, namespaces.to_vec(), seed, stopping.clone());
+            let work = work(world, &gate, clock, who, machine.clone(), namespaces.to_vec(), seed, stopping.clone());
             (clock, runtime.spawn(work))
         };
         Self { runtime, world: world.clone(), gate, clock, stopping, work }
@@ -100,34 +115,23 @@ impl Process {
     }
 }
 
-/// How far the clock of its machine is ahead.
-fn machine_off(world: &World, chance: &mut Chance) -> SignedDuration {
-    let mut state = world.now();
-    if !chance.percent(state.plan.clocks_off) {
-        return SignedDuration::ZERO;
-    }
-    state.struck("process: the clock of its machine is off");
-    SignedDuration::from_secs(chance.pick(&[-3 * 3600, -240, 240, 3 * 3600]))
-}
-
 /// The operator, as `cli::run` puts it together.
 fn work(
     world: &Arc<World>,
     gate: &Arc<Gate>,
     clock: Clock,
     who: &'static str,
+    machine: Machine,
     namespaces: Vec<Option<String>>,
     seed: u64,
     stopping: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let shrinks = world.now().vendor.nature.shrinks;
     let client = Server { world: world.clone(), gate: gate.clone(), clock, who }.client();
-    let mut chance = Chance::new(seed);
-    let off = machine_off(world, &mut chance);
-    let now = move || at(clock.now()) + off;
-    let time = CloudClock::new(now);
+    let now = move || at(clock.now()) + SignedDuration::from_secs(machine.load(Ordering::Relaxed));
+    let time = CloudClock::new(now.clone());
     let cloud = Front { world: world.clone(), gate: gate.clone(), clock, who, shrinks, time };
-    let chance = Arc::new(parking_lot::Mutex::new(chance));
+    let chance = Arc::new(parking_lot::Mutex::new(Chance::new(seed)));
     let random = move || chance.lock().next();
     let parts = Parts {
         client,

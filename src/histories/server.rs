@@ -13,8 +13,9 @@ use tokio::time::sleep;
 use tower::BoxError;
 
 use super::{
+    broken::Broken,
+    counts::PRUNED,
     gate::{Gate, Point, What},
-    history::Broken,
     judge::{SECRETS, uid},
     store::{Kind, Refusal},
     watch,
@@ -150,7 +151,7 @@ impl Server {
     }
 
     fn carry_out(&self, state: &mut State, ask: &Ask) -> Result<String, Refusal> {
-        let State { store, judge, vendor, faults, plan, now, .. } = state;
+        let State { store, judge, vendor, counts, plan, now, .. } = state;
         let Ask { verb, kind, namespace, name, body, .. } = ask;
         let (kind, now) = (*kind, *now);
         let before = store.version();
@@ -196,7 +197,7 @@ impl Server {
                 let deleted = store.delete(kind, namespace, name, &body["preconditions"], now);
                 if let (Kind::Upgrade, Some(entry), Ok(_)) = (kind, entry, &deleted) {
                     judge.pruned(store, vendor, &entry, now);
-                    *faults.entry("an old entry is pruned").or_default() += 1;
+                    counts.one(PRUNED);
                 }
                 deleted.map(|text| text.to_string())
             }

@@ -78,7 +78,7 @@ pub(super) fn bound(state: &State) -> Millis {
     let (lag, upgrade) = (POLICY.lag.as_millis() as Millis, state.vendor.nature.takes_at_most);
     let open = POLICY.open().as_millis() as Millis + upgrade;
     let backoff = state.vendor.instances.keys().map(|redis_id| lag << tries(state, redis_id).min(6)).max().unwrap_or(0);
-    let balance = if state.faults.contains_key("order: balance too low") { BALANCE } else { 0 };
+    let balance = if state.counts.of("order: balance too low") > 0 { BALANCE } else { 0 };
     open.max(balance) + backoff + lag + upgrade + LOOKS
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Nature {
     /// An order begins within this time.
     pub(super) begins_within: Millis,
     pub(super) takes_at_most: Millis,
+    /// What is carried out can be seen in the end.
+    pub(super) shows: bool,
     /// Of a hundred deals so many fail.
     pub(super) failing_deals: u64,
 }
@@ -65,6 +67,8 @@ pub(super) struct Vendor {
     pub(super) keys: BTreeSet<String>,
     /// How far the clock of the front end that is asked now is ahead.
     pub(super) ahead: i64,
+    /// How far the steps of all of them have come, where that is broken.
+    pub(super) stepped: i64,
     /// Deals fail no more from then on.
     pub(super) calm_at: Millis,
 }
@@ -141,7 +145,7 @@ impl Order {
 impl Vendor {
     pub(super) fn new(nature: Nature, calm_at: Millis) -> Self {
         let (instances, ledger, flying, keys) = Default::default();
-        Self { nature, instances, ledger, flying, poor: false, keys, ahead: 0, calm_at }
+        Self { nature, instances, ledger, flying, poor: false, keys, ahead: 0, stepped: 0, calm_at }
     }
 
     pub(super) fn add(&mut self, redis_id: &str, size: i64) {
@@ -181,7 +185,7 @@ impl Vendor {
     fn work(&mut self, now: Millis) {
         for instance in self.instances.values_mut() {
             while let Some(next) = instance.next_change().filter(|next| *next <= now) {
-                if let Some(done) = instance.change(next)
+                if let Some(done) = instance.change(next, self.nature.shows)
                     && let Some(order) = self.ledger.get_mut(done)
                 {
                     order.done = Some(next);
@@ -291,7 +295,7 @@ impl Instance {
     }
 
     /// Takes the next step of the first job. Returns the order that is done by it.
-    fn change(&mut self, now: Millis) -> Option<usize> {
+    fn change(&mut self, now: Millis, shows: bool) -> Option<usize> {
         let job = self.jobs.first_mut()?;
         if !job.begun {
             job.begun = true;
@@ -299,8 +303,10 @@ impl Instance {
             return None;
         }
         let job = self.jobs.remove(0);
-        self.size = job.to;
-        self.sized_by_hand = job.order.is_none().then_some(job.ordered);
+        if shows || job.order.is_none() {
+            self.size = job.to;
+            self.sized_by_hand = job.order.is_none().then_some(job.ordered);
+        }
         self.note(now);
         job.order
     }

@@ -1,7 +1,6 @@
 //! The world that the processes share: what the API server and the cloud keep, its time, its chance, and what was seen of it.
 
 use std::{
-    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -10,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{chance::Chance, judge::Judge, plan::Plan, store::Store, vendor::Vendor};
+use super::{chance::Chance, counts::Counts, judge::Judge, plan::Plan, store::Store, vendor::Vendor};
 
 /// Of the world's time, since the history began.
 pub(super) type Millis = u64;
@@ -26,6 +25,11 @@ pub(super) fn at(now: Millis) -> Timestamp {
     Timestamp::constant(BEGINNING, 0).checked_add(since).unwrap_or(Timestamp::MAX)
 }
 
+/// When that was, in whole seconds of the Unix clock, since the history began.
+pub(super) fn millis_of(second: i64) -> Millis {
+    u64::try_from((second - BEGINNING) * 1000).unwrap_or(0)
+}
+
 /// The world's time for one process: its own runtime's, which stands still while others have their turn.
 #[derive(Clone, Copy)]
 pub(super) struct Clock {
@@ -37,6 +41,11 @@ impl Clock {
     /// In the runtime of the process.
     pub(super) fn starting(now: Millis) -> Self {
         Self { origin: now, start: Instant::now() }
+    }
+
+    /// When the process began.
+    pub(super) fn origin(&self) -> Millis {
+        self.origin
     }
 
     pub(super) fn now(&self) -> Millis {
@@ -62,8 +71,7 @@ pub(super) struct State {
     pub(super) vendor: Vendor,
     pub(super) judge: Judge,
     pub(super) trace: Trace,
-    /// How often each kind of fault has struck.
-    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) counts: Counts,
     /// The API server, the cloud can't be reached before.
     pub(super) api_away_until: Millis,
     pub(super) cloud_away_until: Millis,
@@ -99,7 +107,7 @@ impl State {
     }
 
     pub(super) fn struck(&mut self, fault: &'static str) {
-        *self.faults.entry(fault).or_default() += 1;
+        self.counts.one(fault);
     }
 
     pub(super) fn note(&mut self, who: &str, what: std::fmt::Arguments<'_>) {
