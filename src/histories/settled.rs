@@ -57,10 +57,15 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
         }
         let order = state.vendor.ledger.iter().find(|order| order.request.is_for(&entry.value));
         let paid = order.is_some_and(|order| !order.has_failed(state.now));
-        let taken_back = || order.is_some_and(|order| state.vendor.taken_back(order, state.now).is_some());
+        let taken_back = || order.is_some_and(|order| taken_back(state, order, phase));
         let untrue = match phase {
             "Refused" => order.is_some(),
             "Abandoned" | "Failed" => paid && !taken_back(),
+            // By this order, or by somebody in the console.
+            "Fulfilled" => {
+                let to = entry.value["spec"]["to"].as_i64().unwrap_or(i64::MAX);
+                of(state, redis_id).is_none_or(|instance| !instance.has_had(to))
+            }
             _ => false,
         };
         if untrue {
@@ -68,6 +73,12 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
         }
     }
     None
+}
+
+/// A person had made smaller what that order had brought about, when its entry was settled.
+fn taken_back(state: &State, order: &Order, phase: &str) -> bool {
+    let settled = state.judge.came_to(order, phase);
+    settled.is_some_and(|settled| state.vendor.taken_back(order, settled).is_some())
 }
 
 /// So long after the faults all has settled. At first what was begun before ends, at the same time: an order that may come until W, and
@@ -127,7 +138,14 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
     let proceed_after = word.and_then(|name| number_in(name, redis_id.as_str()?)).unwrap_or(0);
     let counted = || entries().filter(|entry| number(entry) > proceed_after);
     let newest = || entries().max_by_key(|entry| number(entry));
-    let in_phase = |phase: &str| entries().filter(|entry| entry["status"]["phase"] == phase).count();
+    // The newest of them up to one that ended otherwise.
+    let in_a_row = |ended: &'static [&str]| {
+        let mut newest_first: Vec<_> = counted().collect();
+        newest_first.sort_by_key(|entry| std::cmp::Reverse(number(entry)));
+        let phase = |entry: &Value| entry["status"]["phase"].as_str().unwrap_or_default().to_owned();
+        newest_first.into_iter().take_while(move |entry| ended.contains(&phase(entry).as_str()))
+    };
+    let secret = state.store.get(Kind::Secret, value["metadata"]["namespace"].as_str().unwrap_or_default(), "qcloud");
     match reason {
         // Somebody else is told something else: one of them owns it.
         "DuplicateRedisId" => {
@@ -140,7 +158,7 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
         }
         "ReduceCapacityNotAllowed" => instance.size > desired,
         "MemSizeNotInRange" => desired > MOST,
-        "CredentialsMissing" => !opens(state, value),
+        "CredentialsMissing" => secret.is_none(),
         // It was bought, it was there, and a person has made it smaller since.
         "SizeRegressed" => {
             let bought = |entry: &&Value| entry["status"]["phase"] == "Fulfilled";
@@ -153,25 +171,35 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
                 counted().any(|entry| order.request.is_for(entry) && entry["status"]["phase"] == "Failed")
             };
             let ordered = state.vendor.ledger.iter().filter(failed);
-            instance.size < desired
-                && ordered.filter(|order| state.vendor.taken_back(order, state.now).is_some()).count() > 0
+            instance.size < desired && ordered.filter(|order| taken_back(state, order, "Failed")).count() > 0
         }
         "OutcomeUnknown" => {
             let lost = |entry: &&Value| {
                 entry["status"]["phase"] == "Abandoned" && entry["status"]["error"]["codeDesc"] != NEVER_SENT
             };
-            counted().filter(lost).count() >= 3
+            in_a_row(&["Abandoned", "Refused"]).filter(lost).count() >= 3
         }
-        "UpgradeFailed" => in_phase("Failed") >= 3,
+        "UpgradeFailed" => {
+            let unfulfilled = in_a_row(&["Failed", "Abandoned", "Refused", "Written", "Placed"]);
+            unfulfilled.filter(|entry| entry["status"]["phase"] == "Failed").count() >= 3
+        }
         "AuthFailure" if !opens(state, value) => true,
         // It goes on by itself.
         "AccountBalanceNotEnough" => false,
-        // What the cloud said of the newest order, which waits for a person.
+        // What the cloud said of the newest order, which waits for a person: nobody has asked for anything else since.
         _ => newest().is_some_and(|entry| {
             let error = &entry["status"]["error"];
             let waits = error["codeDesc"] == reason
                 || reason == "AuthFailure" && error["code"].as_i64().is_some_and(|code| (4100..=4300).contains(&code));
-            entry["status"]["phase"] == "Refused" && waits
+            let (asked_for, metadata) = (&entry["spec"]["instanceRef"], &value["metadata"]);
+            let is_same = asked_for["uid"] == metadata["uid"]
+                && asked_for["generation"] == metadata["generation"]
+                && asked_for["requestedAt"] == metadata["annotations"]["crs.qcloud.com/requestedAt"]
+                && (reason != "AuthFailure"
+                    || secret.is_some_and(|secret| {
+                        asked_for["secretVersion"] == secret.value["metadata"]["resourceVersion"]
+                    }));
+            entry["status"]["phase"] == "Refused" && waits && is_same
         }),
     }
 }
