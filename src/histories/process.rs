@@ -74,7 +74,8 @@ impl Process {
         let (clock, work) = {
             let _in_it = runtime.enter();
             let clock = Clock::starting(world.now().now);
-            let work = work(world, &gate, clock, who, machine.clone(), namespaces.to_vec(), seed, stopping.clone());
+            let server = Server { world: world.clone(), gate: gate.clone(), clock, who };
+            let work = work(server, machine.clone(), namespaces.to_vec(), seed, stopping.clone());
             (clock, runtime.spawn(work))
         };
         Self { runtime, world: world.clone(), gate, clock, stopping, work }
@@ -117,20 +118,18 @@ impl Process {
 
 /// The operator, as `cli::run` puts it together.
 fn work(
-    world: &Arc<World>,
-    gate: &Arc<Gate>,
-    clock: Clock,
-    who: &'static str,
+    server: Server,
     machine: Machine,
     namespaces: Vec<Option<String>>,
     seed: u64,
     stopping: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
+    let Server { world, gate, clock, who } = server.clone();
     let shrinks = world.now().vendor.nature.shrinks;
-    let client = Server { world: world.clone(), gate: gate.clone(), clock, who }.client();
+    let client = server.client();
     let now = move || at(clock.now()) + SignedDuration::from_secs(machine.load(Ordering::Relaxed));
     let time = CloudClock::new(now.clone());
-    let cloud = Front { world: world.clone(), gate: gate.clone(), clock, who, shrinks, time };
+    let cloud = Front { world, gate, clock, who, shrinks, time };
     let chance = Arc::new(parking_lot::Mutex::new(Chance::new(seed)));
     let random = move || chance.lock().next();
     let parts = Parts {
