@@ -19,7 +19,8 @@ const PATIENCE: usize = 3;
 
 pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Decision {
     let desired = situation.desired();
-    let hold = already_paid(policy, situation, size, look_at)
+    let hold = just_paid(policy, situation, size, look_at)
+        .or_else(|| already_paid(situation, size))
         .or_else(|| failed_too_often(policy, situation, size, look_at))
         .or_else(|| lost_too_often(situation))
         .or_else(|| not_sent(policy, situation, look_at))
@@ -51,20 +52,29 @@ fn go_on(situation: &Situation<'_>, entry: &RedisUpgrade) -> String {
     format!("When it is right to order again, annotate {PROCEED_AFTER}={}.{wrong}", entry.name_any())
 }
 
-/// This growth was bought before, and the size is gone again: a person did it, or a size was misread. Buying it again is a person's word.
-fn already_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
-    let desired = situation.desired();
-    let paid = counted(situation).find(|entry| entry.phase() == Phase::Fulfilled && entry.spec.to >= desired)?;
+/// This growth was bought just now, and a look may still show the size of before. So a person's "go on" changes nothing.
+fn just_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
+    let paid = situation.entries.iter().rev().find(|entry| buys(entry, situation.desired()))?;
     let sure_after = later(settled_at(paid, look_at), policy.lag);
-    let name = paid.name_any();
-    if look_at <= sure_after {
+    (look_at <= sure_after).then(|| {
         let message = format!(
-            "{name} was fulfilled, and the cloud still shows the {size} MB of before: it is looked at again after {sure_after}."
+            "{} was fulfilled, and the cloud still shows the {size} MB of before: it is looked at again after {sure_after}.",
+            paid.name_any()
         );
-        return Some(Decision::rest(Verdict::reconciling("Upgrading", message)).active().again_after(sure_after));
-    }
+        Decision::rest(Verdict::reconciling("Upgrading", message)).active().again_after(sure_after)
+    })
+}
+
+fn buys(entry: &RedisUpgrade, desired: i64) -> bool {
+    entry.phase() == Phase::Fulfilled && entry.spec.to >= desired
+}
+
+/// This growth was bought before, and the size is gone again: a person did it, or a size was misread. Buying it again is a person's word.
+fn already_paid(situation: &Situation<'_>, size: i64) -> Option<Decision> {
+    let paid = counted(situation).find(|entry| buys(entry, situation.desired()))?;
     let message = format!(
-        "{name} bought {} MB, and the instance has {size} MB again: it isn't bought a second time by itself. {}",
+        "{} bought {} MB, and the instance has {size} MB again: it isn't bought a second time by itself. {}",
+        paid.name_any(),
         paid.spec.to,
         go_on(situation, paid)
     );

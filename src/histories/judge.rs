@@ -152,7 +152,14 @@ impl Judge {
         let (redis_id, to) = (&order.request.redis_id, order.request.to);
         let bought = earlier.iter().filter(|other| other.request.redis_id == *redis_id);
         let proceed_after = order.request.entry.as_ref().map_or(0, |entry| entry.proceed_after);
-        let counts = |other: &&Order| other.request.entry.as_ref().is_none_or(|entry| entry.number > proceed_after);
+        // No word of a person's says that what was just bought is gone: a look may show the size of before.
+        let is_news = |other: &Order| {
+            let shown_by = other.done.map(|done| done + POLICY.lag.as_millis() as Millis);
+            shown_by.is_none_or(|shown_by| order.taken + 2 * vendor.nature.apart + 1000 < shown_by)
+        };
+        let counts = |other: &&Order| {
+            is_news(other) || other.request.entry.as_ref().is_none_or(|entry| entry.number > proceed_after)
+        };
         let paid = bought.filter(|other| !other.has_failed(order.taken) && other.request.to >= to).filter(counts);
         let (excused, paid): (Vec<_>, Vec<_>) = paid.partition(|paid| self.is_excused(vendor, paid));
         self.excused += excused.len() as u64;

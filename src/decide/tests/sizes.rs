@@ -146,6 +146,14 @@ fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
 }
 
 #[test]
+fn go_on_is_not_said_of_a_look_that_may_show_the_size_of_before() {
+    let bought = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED));
+    let case = bought.annotated(PROCEED_AFTER, "crs-1-1");
+    assert_eq!(case.clone().runs(1024, SIGNED + LAG).rests(Health::Reconciling, "Upgrading"), Some(LAG));
+    case.runs(1024, SIGNED + LAG + 1).orders(1024, 2048);
+}
+
+#[test]
 fn a_time_of_settling_that_is_yet_to_come_holds_nothing_up() {
     const YEAR: i64 = 365 * 24 * 3600;
     let settled_wrong = |phase| settled_by(phase, SIGNED + YEAR, Some(10702), "InstanceStatusAbnormal");
