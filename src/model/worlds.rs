@@ -3,7 +3,7 @@
 
 use rstest::rstest;
 
-use super::{Bounds, Model, state::Budget};
+use super::{Bounds, Model, judge::Violation, mutations::Mutation, state::Budget};
 
 pub(super) const NOTHING: Budget =
     Budget { remakes: 0, failures: 0, refusals: 0, console: 0, drops: 0, requests: 0, proceeds: 0 };
@@ -24,6 +24,8 @@ pub(super) const GROWTH: Bounds = Bounds {
 
 /// Up, higher, down and up again.
 const EDITS: Bounds = Bounds { declared: [&[2, 3, 1, 3], &[]], ..GROWTH };
+/// Up, down and up again.
+const FEWER_EDITS: Bounds = Bounds { sizes: 2, declared: [&[2, 1, 2], &[]], ..GROWTH };
 /// Two `RedisInstance`s of one instance.
 const RIVALS: Bounds = Bounds { declared: [&[2], &[3]], ..GROWTH };
 /// A `RedisInstance` that is deleted and made again.
@@ -36,12 +38,28 @@ const REFUSALS: Bounds = Bounds { budget: Budget { refusals: 1, requests: 1, ..N
 const CONSOLE: Bounds = Bounds { budget: Budget { console: 1, ..NOTHING }, ..GROWTH };
 /// What was bought is gone again, and a person says to go on.
 const REGRESSION: Bounds = Bounds { budget: Budget { drops: 1, proceeds: 1, ..NOTHING }, ..GROWTH };
+/// Three that act at once.
+const CROWD: Bounds = Bounds { processes: 3, ..GROWTH };
 
 /// What the cloud takes shows later, and requests live longer.
 const SLOW: Bounds = Bounds { lag: 2, lifetime: 3, ..GROWTH };
 
+/// Two kinds of trouble at once: the size is edited while deals fail.
+const EDITED_FAILURES: Bounds = Bounds { declared: [&[2, 3], &[]], ..FAILURES };
+/// Two `RedisInstance`s of one instance, and a person in the console.
+const RIVALS_AND_CONSOLE: Bounds = Bounds { budget: CONSOLE.budget, ..brief(RIVALS) };
+
+const fn deep(entries: usize, bounds: Bounds) -> Bounds {
+    Bounds { entries, ..bounds }
+}
+
 const fn alone(entries: usize, bounds: Bounds) -> Bounds {
     Bounds { processes: 1, entries, ..bounds }
+}
+
+/// Requests live for one tick.
+const fn brief(bounds: Bounds) -> Bounds {
+    Bounds { lifetime: 1, ..bounds }
 }
 
 const fn v3(bounds: Bounds) -> Bounds {
@@ -49,20 +67,25 @@ const fn v3(bounds: Bounds) -> Bounds {
 }
 
 #[rstest]
-#[case::growth(Bounds { entries: 3, ..GROWTH }, Bounds { entries: 4, ..GROWTH })]
-#[case::growth_v3(v3(GROWTH), Bounds { entries: 3, ..v3(GROWTH) })]
-#[case::edits(alone(3, EDITS), EDITS)]
-#[case::edits_v3(alone(2, v3(EDITS)), v3(EDITS))]
-#[case::rivals(alone(3, RIVALS), RIVALS)]
-#[case::remakes(alone(3, REMAKES), REMAKES)]
-#[case::failures(FAILURES, Bounds { entries: 3, ..FAILURES })]
-#[case::refusals(alone(3, REFUSALS), REFUSALS)]
-#[case::console(alone(3, CONSOLE), CONSOLE)]
-#[case::console_v3(v3(CONSOLE), Bounds { entries: 3, ..v3(CONSOLE) })]
-#[case::regression(alone(3, REGRESSION), REGRESSION)]
-#[case::three_processes(Bounds { processes: 3, entries: 1, ..GROWTH }, Bounds { processes: 3, ..GROWTH })]
-#[case::a_longer_lag(alone(2, SLOW), SLOW)]
+#[case::growth(deep(3, GROWTH), deep(4, GROWTH))]
+#[case::growth_v3(v3(GROWTH), deep(3, v3(GROWTH)))]
+#[case::edits(brief(FEWER_EDITS), EDITS)]
+#[case::edits_alone(alone(2, EDITS), alone(3, EDITS))]
+#[case::edits_v3_alone(alone(2, v3(EDITS)), alone(3, v3(EDITS)))]
+#[case::rivals(brief(RIVALS), RIVALS)]
+#[case::remakes(brief(REMAKES), REMAKES)]
+#[case::remakes_alone(alone(3, REMAKES), alone(4, REMAKES))]
+#[case::failures(FAILURES, deep(3, FAILURES))]
+#[case::refusals(brief(REFUSALS), REFUSALS)]
+#[case::console_alone(alone(3, CONSOLE), alone(4, CONSOLE))]
+#[case::console_v3(v3(CONSOLE), deep(3, v3(CONSOLE)))]
+#[case::regression(brief(REGRESSION), deep(3, REGRESSION))]
+#[case::regression_alone(alone(3, REGRESSION), alone(4, REGRESSION))]
+#[case::three_processes(brief(CROWD), CROWD)]
+#[case::a_longer_lag(SLOW, deep(3, SLOW))]
 #[case::patience(alone(5, GROWTH), alone(5, Bounds { budget: Budget { failures: 4, ..NOTHING }, ..GROWTH }))]
+#[case::edits_and_failures(alone(2, EDITED_FAILURES), EDITED_FAILURES)]
+#[case::rivals_and_console(alone(2, RIVALS_AND_CONSOLE), RIVALS_AND_CONSOLE)]
 fn no_growth_is_paid_twice_and_each_settles_whatever_comes_in_between(#[case] bounds: Bounds, #[case] larger: Bounds) {
     let bounds = if std::env::var_os("VERIFY").is_some() { larger } else { bounds };
     let began = std::time::Instant::now();
@@ -79,4 +102,9 @@ fn no_growth_is_paid_twice_and_each_settles_whatever_comes_in_between(#[case] bo
     if let Some((violation, trace)) = found.violation {
         panic!("{violation:?}\n{trace}");
     }
+    let careless = Bounds { mutation: Some(Mutation::NoWait), only: Some(Violation::PaidTwice), ..bounds };
+    assert!(
+        Model::new(careless).search().violation.is_some(),
+        "whatever is done in this world, nothing can be paid twice"
+    );
 }
