@@ -121,9 +121,7 @@ impl Actor {
             steps += 1;
             if let Some(step) = decision.step.as_ref().filter(|step| rests_on_time(step, &entries)) {
                 self.check_clock(matches!(step, Step::Order { .. }))?;
-            }
-            if let Some(Step::Settle { entry: name, .. }) = &decision.step {
-                entries.iter().filter(|entry| entry.name_any() == *name).try_for_each(|entry| self.check_age(entry))?;
+                settled_entry(step, &entries).map_or(Ok(()), |entry| self.check_age(entry))?;
             }
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
@@ -160,7 +158,7 @@ impl Actor {
     /// run evenly for lifetime and lag since, by our own monotonic one. So it is from the start, too, where the clock here disagrees; but for a new
     /// order a second answer is enough then: it is signed by the cloud's clock, and mostly it is ours that is wrong.
     fn check_clock(&self, ordering: bool) -> Result<(), Trouble> {
-        match self.clock_jump() {
+        match self.calls.clock_jump(self.policy.open().unsigned_abs()) {
             Some((Jump { at_start: true, confirmed: true, .. }, _)) if ordering => Ok(()),
             Some((Jump { at_start: true, .. }, _)) if ordering => Err(Trouble::Wait(SECOND_LOOK)),
             Some((jump, left)) => Err(Trouble::ClockJumped { jump, left }),
@@ -181,11 +179,6 @@ impl Actor {
             Some(left) => Err(Trouble::ClocksApart { entry: entry.name_any(), left }),
             None => Ok(()),
         }
-    }
-
-    /// The latest jump of the cloud's clock, if time is needed since, and how much of that is left.
-    pub fn clock_jump(&self) -> Option<(Jump, Duration)> {
-        self.calls.clock_jump(self.policy.open().unsigned_abs())
     }
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {
@@ -308,11 +301,17 @@ impl Actor {
 fn rests_on_time(step: &Step, entries: &[RedisUpgrade]) -> bool {
     match step {
         Step::AskDeal { .. } => false,
-        Step::Settle { entry: name, phase: Phase::Fulfilled, .. } => {
-            !entries.iter().any(|entry| entry.name_any() == *name && entry.phase() == Phase::Placed)
+        Step::Settle { phase: Phase::Fulfilled, .. } => {
+            settled_entry(step, entries).is_none_or(|entry| entry.phase() != Phase::Placed)
         }
         Step::Settle { .. } | Step::Order { .. } | Step::MarkDelivered { .. } => true,
     }
+}
+
+/// The entry that a step settles.
+fn settled_entry<'a>(step: &Step, entries: &'a [RedisUpgrade]) -> Option<&'a RedisUpgrade> {
+    let Step::Settle { entry: name, .. } = step else { return None };
+    entries.iter().find(|entry| entry.name_any() == *name)
 }
 
 /// The same object, still wanted, with the same spec and the same word of a person about its book.
