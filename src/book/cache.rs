@@ -41,8 +41,8 @@ impl Cache {
                 Vec::new()
             }
             Event::InitApply(entry) => {
-                self.note(&entry);
-                insert(&mut self.listed.write(), slim(entry));
+                let entry = self.noted(entry);
+                insert(&mut self.listed.write(), entry);
                 Vec::new()
             }
             Event::InitDone => {
@@ -56,9 +56,9 @@ impl Cache {
                 changed
             }
             Event::Apply(entry) => {
-                self.note(&entry);
                 let redis_id = key(&entry);
-                insert(&mut self.entries.write(), slim(entry));
+                let entry = self.noted(entry);
+                insert(&mut self.entries.write(), entry);
                 vec![redis_id]
             }
             Event::Delete(entry) => {
@@ -78,8 +78,8 @@ impl Cache {
 
     /// Takes what this process wrote or read, unless something newer is there.
     pub(super) fn put(&self, entry: &RedisUpgrade) {
-        self.note(entry);
-        insert(&mut self.entries.write(), slim(entry.clone()));
+        let entry = self.noted(entry.clone());
+        insert(&mut self.entries.write(), entry);
     }
 
     /// Takes what a consistent read of that version has shown; what was written since stays.
@@ -93,8 +93,7 @@ impl Cache {
             }
         }
         for entry in entries {
-            self.note(entry);
-            insert(&mut all, slim(entry.clone()));
+            insert(&mut all, self.noted(entry.clone()));
         }
     }
 
@@ -103,13 +102,16 @@ impl Cache {
         self.known.lock().get(&entry.uid().unwrap_or_default()).map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    fn note(&self, entry: &RedisUpgrade) {
+    /// The entry as it is kept, now that it is known.
+    fn noted(&self, mut entry: RedisUpgrade) -> RedisUpgrade {
         let (mut known, uid) = (self.known.lock(), entry.uid().unwrap_or_default());
         if entry.phase().is_settled() {
             known.remove(&uid);
         } else {
             known.entry(uid).or_insert_with(Instant::now);
         }
+        entry.metadata.managed_fields = None;
+        entry
     }
 }
 
@@ -128,11 +130,6 @@ fn insert(entries: &mut Entries, entry: RedisUpgrade) {
             of_instance.sort_by_key(RedisUpgrade::number);
         }
     }
-}
-
-fn slim(mut entry: RedisUpgrade) -> RedisUpgrade {
-    entry.metadata.managed_fields = None;
-    entry
 }
 
 #[cfg(test)]
