@@ -203,10 +203,7 @@ impl Server {
             }
         };
         if store.version() > before {
-            // That this machine's clock is off is told once, as late as it is sure that it's not the cloud's.
-            if body["reason"] != "ClockSkew" {
-                judge.last_write = Some((now, format!("{verb:?} {kind:?} {namespace}/{name} {body}")));
-            }
+            judge.last_write = Some((now, format!("{verb:?} {kind:?} {namespace}/{name} {body}")));
             self.world.changed.notify_waiters();
         }
         answer
