@@ -150,8 +150,13 @@ impl World {
 
     /// Kills an operator that has just ordered 2048 MB for the RedisInstance `sessions`, of this redisId, where the order meets this fault.
     pub async fn kill_with_an_order_in_the_air(&self, redis_id: &str, fault: Value) {
-        let operator = self.operator(&[]);
         self.next_order_meets(fault).await;
+        self.kill_once_it_has_ordered(redis_id).await;
+    }
+
+    /// The same with the faults that there are.
+    pub async fn kill_once_it_has_ordered(&self, redis_id: &str) {
+        let operator = self.operator(&[]);
         self.apply(instance("sessions", redis_id, 2048)).await.expect("a RedisInstance");
         self.cloud.wait_for_order().await;
         operator.kill().await;
