@@ -10,7 +10,7 @@ use super::{
     state::{Age, Book, Declared, Demand, Entry, Learnt, NEVER, Progress, Size, Status, Trouble, View},
 };
 use crate::{
-    api::{Failure, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade, RedisUpgradeStatus, testing},
+    api::{Failure, NEVER_SENT, PROCEED_AFTER, Phase, RedisInstance, RedisUpgrade, RedisUpgradeStatus, testing},
     book::{Outcome, applied},
     cloud::{
         Accepted, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, InstanceState, Layout, meaning, v2, v3,
@@ -294,7 +294,7 @@ const TROUBLES: [(Trouble, Option<i64>, &str); 8] = [
     (Trouble::BalanceLow, Some(100_207), "AccountBalanceNotEnough"),
     (Trouble::SoldOut, Some(5200), "ResourceNotEnough"),
     (Trouble::NoShrink, Some(11057), "ReduceCapacityNotAllowed"),
-    (Trouble::NeverSent, None, crate::api::NEVER_SENT),
+    (Trouble::NeverSent, None, NEVER_SENT),
     (Trouble::DealFailed, None, "UpgradeFailed"),
     (Trouble::SizeNotSeen, None, "SizeNotSeen"),
 ];
