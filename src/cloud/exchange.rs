@@ -14,7 +14,7 @@ use super::{Accepted, Caller, CloudError, Dated, Meaning, Page, Price};
 /// A refusal of our time whose own `Date` is no further than this from what we sent has another cause than our clock.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(5);
 
-/// As long as a read may take. To a process that was frozen an answer may come later: its `Date` tells nothing of now.
+/// As long as a read may take. To a process that was frozen an answer may come later: neither it nor its `Date` tells anything of now.
 pub(super) const FRESH: Duration = Duration::from_secs(30);
 
 impl Transport {
@@ -46,8 +46,10 @@ impl CloudClock {
         call: impl Fn(Timestamp) -> F,
     ) -> Result<Dated<T>, CloudError> {
         let sent = self.now();
-        match call(sent).await {
-            Err(error) if error.meaning() == Some(Meaning::Clock) && is_off(sent, error.at) => call(self.now()).await,
+        match in_time(call(sent)).await {
+            Err(error) if error.meaning() == Some(Meaning::Clock) && is_off(sent, error.at) => {
+                in_time(call(self.now())).await
+            }
             first => first,
         }
     }
@@ -63,6 +65,17 @@ impl CloudClock {
     /// number of the deal counts all the same: it is worth more than the minute in which it was made.
     pub(crate) fn answered(&self, date: Option<Timestamp>) -> Timestamp {
         date.filter(|date| self.is_even(*date)).unwrap_or_else(|| self.now())
+    }
+}
+
+/// What a read shows is as old as its answer. A process that was frozen may find one in its socket: then it is none.
+async fn in_time<T>(call: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
+    let sent = Instant::now();
+    let answer = call.await;
+    if sent.elapsed() <= FRESH {
+        answer
+    } else {
+        Err(CloudError::no_answer("Timeout", format!("no answer within {FRESH:?}")))
     }
 }
 
@@ -110,5 +123,27 @@ pub(super) fn none_for<T>(
     match answer {
         Err(CloudError { code: Some(said), at: Some(at), .. }) if said == code => Ok(Dated { value: None, at }),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_a_frozen_process_finds_in_its_socket_is_none_to_a_read() {
+        let at = Timestamp::UNIX_EPOCH;
+        let clock = CloudClock::new(move || at);
+        let after = |wait| {
+            clock.ask(move |_| async move {
+                sleep(wait).await;
+                Ok(Dated { value: 2048, at })
+            })
+        };
+        assert_eq!(after(FRESH).await.unwrap().value, 2048);
+        let error = after(FRESH + Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!((error.code_desc.as_str(), error.at), ("Timeout", None));
     }
 }
