@@ -214,7 +214,7 @@ impl Vendor {
         if request.to > MOST {
             return Err(11063);
         }
-        if request.to == instance.size || request.to < instance.size && !nature.shrinks {
+        if request.to <= instance.size && !nature.shrinks {
             return Err(11057);
         }
         if self.poor {

@@ -165,9 +165,9 @@ impl Model {
     fn replies(&self, state: &State, to: Size) -> Vec<Reply> {
         let cloud = &state.cloud;
         let is_growth = to > cloud.size;
-        let is_shrink = to < cloud.size && self.bounds.shrinks;
         let mut replies = Vec::new();
-        if is_growth || is_shrink {
+        // The documents of 3.0 refuse neither a smaller size nor the one that is there.
+        if is_growth || self.bounds.shrinks {
             replies.push(Reply::Takes);
         } else {
             replies.push(Reply::Refuses(Trouble::NoShrink));
