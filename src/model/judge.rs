@@ -25,6 +25,8 @@ pub(super) enum Violation {
     SentLate,
     /// An entry was written while another one was unsettled (B4).
     WrittenOverUnsettled,
+    /// What was bought within the lag was ordered again, at a person's word (B7).
+    WordTooSoon,
     /// A number of the book was used twice (B2).
     NumberTwice,
     /// An entry was given up, or taken for refused, and the cloud had taken its order or took it later (B5).
@@ -58,6 +60,9 @@ impl Model {
         self.unless(!facts.declared, Violation::Undeclared)?;
         self.unless(facts.over, Violation::WrittenOverUnsettled)?;
         self.unless(entry.number <= state.highest, Violation::NumberTwice)?;
+        // Whatever a person says: a look may still show the size of before.
+        let bought = state.book.iter().filter(|other| other.status.phase == Phase::Fulfilled && other.to >= entry.to);
+        self.unless(bought.map(|other| other.status.settled).any(|age| age < self.lagged()), Violation::WordTooSoon)?;
         let counted = state.book.iter().rev().filter(|other| other.number > entry.proceed_after);
         let since_success = || counted.clone().take_while(|other| other.status.phase != Phase::Fulfilled);
         let failed =

@@ -65,6 +65,8 @@ pub(super) enum Mutation {
     OrdersDown,
     /// What was paid is forgotten (B7).
     PaidIsForgotten,
+    /// And at once, when a person says to go on (B7).
+    WordAtOnce,
     /// Failed tries are forgotten (B7).
     FailedIsForgotten,
     /// Lost tries are forgotten (B7).
@@ -96,6 +98,7 @@ pub(super) enum Mutation {
 #[case(LateAnswerDropped, DealForgotten)]
 #[case(OrdersDown, Down)]
 #[case(PaidIsForgotten, PaidTwice)]
+#[case(WordAtOnce, WordTooSoon)]
 #[case(FailedIsForgotten, TriedTooOften)]
 #[case(LostIsForgotten, TriedTooOften)]
 #[case(PrunedSoon, PaidTwice)]
@@ -114,6 +117,7 @@ pub(super) enum Mutation {
 fn without_this_rule_that_property_is_lost(#[case] mutation: Mutation, #[case] property: Violation) {
     let budget = match mutation {
         PaidIsForgotten => Budget { drops: 1, ..NOTHING },
+        WordAtOnce => Budget { proceeds: 1, ..NOTHING },
         NewestOnly | DealNeverAsked | LateAnswerDropped | VersionsIgnored => Budget { failures: 1, ..NOTHING },
         // A person asks for one more try of what was called refused.
         UnknownIsRefused => Budget { requests: 1, ..NOTHING },

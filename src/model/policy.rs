@@ -86,7 +86,15 @@ impl Mind {
             Some(Mutation::LostIsThreeTimesLost) if entry.status.phase == Phase::Abandoned => 3,
             _ => 1,
         };
-        let entries: Vec<_> = seen.flat_map(|entry| std::iter::repeat_n(real_entry(entry), times(entry))).collect();
+        let known = |entry: &Entry| match self.mutation {
+            // (Settled in the beginning of time.)
+            Some(Mutation::WordAtOnce) if entry.number <= declared.proceed_after => {
+                Entry { status: Status { settled: NEVER, ..entry.status }, ..*entry }
+            }
+            _ => *entry,
+        };
+        let entries: Vec<_> =
+            seen.flat_map(|entry| std::iter::repeat_n(real_entry(&known(entry)), times(entry))).collect();
         let instance = real_instance(&declared);
         let at = match self.mutation {
             Some(Mutation::OurClock) => real_time(0) + SignedDuration::from_secs(2 * TICK),
