@@ -25,7 +25,8 @@ pub(super) fn decide(policy: &Policy, situation: &Situation<'_>, size: i64, look
         .or_else(|| lost_too_often(situation))
         .or_else(|| not_sent(policy, situation, look_at))
         .or_else(|| refused(policy, situation, size, look_at))
-        .or_else(|| balance_low(situation));
+        .or_else(|| balance_low(situation))
+        .or_else(|| word_too_early(situation));
     hold.unwrap_or_else(|| {
         let told = ordering(situation, format!("The instance has {size} MB, {desired} are declared: ordering."));
         Decision::step(Step::Order { from: size, to: desired }, told)
@@ -42,8 +43,12 @@ fn counted<'a>(situation: &Situation<'a>) -> impl Iterator<Item = &'a RedisUpgra
 fn proceed_after(situation: &Situation<'_>) -> Option<Option<u64>> {
     let name = situation.instance.annotations().get(PROCEED_AFTER)?;
     // One that was pruned since has still been looked into; one that is yet to come has not.
-    let newest = situation.entries.last().map_or(0, RedisUpgrade::number);
-    Some(number_in(name, situation.redis_id()).filter(|number| *number <= newest))
+    Some(number_in(name, situation.redis_id()).filter(|number| *number <= newest(situation)))
+}
+
+/// The highest number in the book.
+fn newest(situation: &Situation<'_>) -> u64 {
+    situation.entries.last().map_or(0, RedisUpgrade::number)
 }
 
 fn go_on(situation: &Situation<'_>, entry: &RedisUpgrade) -> String {
@@ -230,6 +235,18 @@ fn balance_low(situation: &Situation<'_>) -> Option<Decision> {
     let message = "The account's balance is too low for an order. Top it up: then it goes on by itself.".to_owned();
     let error = situation.found(100_207, "AccountBalanceNotEnough", message.clone()).error;
     Some(Decision::rest(Verdict { error, ..Verdict::stalled("AccountBalanceNotEnough", message) }).again_after(until))
+}
+
+/// A person's "go on" about an entry that is yet to come would count once that is written, though nobody can have looked into it.
+fn word_too_early(situation: &Situation<'_>) -> Option<Decision> {
+    let name = situation.instance.annotations().get(PROCEED_AFTER)?;
+    number_in(name, situation.redis_id()).filter(|number| *number > newest(situation))?;
+    let message = format!(
+        "The annotation {PROCEED_AFTER} names {name}, and the book has no such entry yet: nothing is ordered, for it would count then, unlooked into. Take it away (kubectl annotate crs {} -n {} {PROCEED_AFTER}-).",
+        situation.instance.name_any(),
+        situation.instance.namespace().unwrap_or_default()
+    );
+    Some(Decision::rest(Verdict::stalled("InvalidParameter", message)))
 }
 
 /// When an entry was settled; the beginning of time for one where nobody wrote it down. One that is yet to come was written down by a `Date` that

@@ -146,6 +146,16 @@ fn a_growth_that_was_bought_is_not_bought_again_when_the_size_is_gone() {
 }
 
 #[test]
+fn go_on_said_of_an_entry_that_is_yet_to_come_orders_nothing_until_it_is_taken_back() {
+    let case = wants(2048).runs(1024, SIGNED);
+    let early = case.clone().annotated(PROCEED_AFTER, "crs-1-1");
+    assert_eq!(early.rests(Health::Stalled, "InvalidParameter"), None);
+    let message = early.decide().verdict.message;
+    assert!(message.contains("kubectl annotate crs sessions -n shop crs.qcloud.com/proceed-after-"), "{message}");
+    case.annotated(PROCEED_AFTER, "crs-2-1").orders(1024, 2048);
+}
+
+#[test]
 fn go_on_is_not_said_of_a_look_that_may_show_the_size_of_before() {
     let bought = wants(2048).entry(1024, 2048, settled(Phase::Fulfilled, SIGNED));
     let case = bought.annotated(PROCEED_AFTER, "crs-1-1");
