@@ -7,7 +7,8 @@ use super::{
     policy::Next,
     search::Emit,
     state::{
-        Book, Declared, Entry, Facts, Flight, Hand, LOOKS, Learnt, List, Progress, Sender, State, Status, View, Write,
+        Book, Declared, Entry, Facts, Flight, Hand, LOOKS, Learnt, List, Progress, Sender, State, Status, View, WRITES,
+        Write,
     },
 };
 use crate::api::Phase;
@@ -91,7 +92,7 @@ impl Model {
                 Hand::Read { declared, book, began } => {
                     for view in self.views(state) {
                         // The cloud may say of a deal what is so, or what was so before.
-                        let mut plans: Vec<List<Write, 3>> = Vec::new();
+                        let mut plans: Vec<List<Write, WRITES>> = Vec::new();
                         for deal in [self.deal_in_question(state, declared, book, view), Some(Progress::Upgrading)] {
                             let mut plan = self.plan(state, declared, *book, view, deal.unwrap_or_default());
                             // Too late to begin one: the client doesn't.
@@ -141,10 +142,10 @@ impl Model {
         mut book: Book,
         view: View,
         says: Progress,
-    ) -> List<Write, 3> {
+    ) -> List<Write, WRITES> {
         let mut plan = List::default();
         let mut deal = None;
-        for _ in 0..5 {
+        for _ in 0..WRITES {
             if self.has(Mutation::SendsForOthers)
                 && let Some(entry) = book.iter().find(|entry| entry.status.phase == Phase::Written)
             {
@@ -176,7 +177,7 @@ impl Model {
         plan
     }
 
-    fn write(&self, state: &State, process: usize, list: &List<Write, 3>, emit: &mut Emit<'_>) -> Verdict {
+    fn write(&self, state: &State, process: usize, list: &List<Write, WRITES>, emit: &mut Emit<'_>) -> Verdict {
         let mut rest = *list;
         rest.remove(0);
         let mut step = |step: Step, next: State, hand: Hand| {
@@ -329,6 +330,6 @@ fn flight_of(state: &mut State, number: u8) -> &mut Flight {
     state.flights.iter_mut().find(|flight| flight.number == number).expect("it is on its way")
 }
 
-fn writes(list: List<Write, 3>) -> Hand {
+fn writes(list: List<Write, WRITES>) -> Hand {
     if list.is_empty() { Hand::Empty } else { Hand::Writes(list) }
 }

@@ -14,6 +14,8 @@ pub(super) type Age = u8;
 pub(super) const ENTRIES: usize = 6;
 /// Room for so many orders in the cloud: with a mutation one entry can make several.
 pub(super) const ORDERS: usize = 8;
+/// So many writes come of one look.
+pub(super) const WRITES: usize = 5;
 /// More than the longest lag, in ticks.
 pub(super) const LOOKS: usize = 3;
 /// Has not happened.
@@ -252,7 +254,7 @@ pub(super) enum Hand {
     /// A mutation's: it has looked, and not read the book.
     Looked { declared: Declared, view: View, age: Age },
     /// It was looked and decided: these are to be written, one after the other.
-    Writes(List<Write, 3>),
+    Writes(List<Write, WRITES>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
