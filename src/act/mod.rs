@@ -4,6 +4,7 @@ mod send;
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use kube::{Api, Client, ResourceExt};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -121,7 +122,7 @@ impl Actor {
             steps += 1;
             if let Some(step) = decision.step.as_ref().filter(|step| rests_on_time(step, &entries)) {
                 self.check_clock(matches!(step, Step::Order { .. }))?;
-                settled_entry(step, &entries).map_or(Ok(()), |entry| self.check_age(entry))?;
+                self.check_known(step, &entries)?;
             }
             match decision.step.clone() {
                 _ if steps > STEPS => break decision,
@@ -166,19 +167,34 @@ impl Actor {
         }
     }
 
-    /// That an order is dead is reckoned from one Date to another, which may be of clocks that are apart: of two front ends, or of one that was set
-    /// while nobody watched. So where a second witness contradicts either (the API server's clock the one by which the order was signed,
-    /// this machine's the cloud's as it is now), the time must have passed since this process first knew of the entry.
-    fn check_age(&self, entry: &RedisUpgrade) -> Result<(), Trouble> {
-        let is_signed_apart =
-            entry.creation_timestamp().is_some_and(|time| is_far(time.0.duration_since(entry.spec.signed_at.0)));
-        if entry.phase() != Phase::Written || !(is_signed_apart || self.calls.is_clock_apart()) {
-            return Ok(());
+    /// From a time in the book to a look's `Date` is reckoned between clocks that may be apart: of two front ends, or of one that was set while
+    /// nobody watched. So this process must itself have known of the entry, as it is, for as long. For the lag, always; for lifetime and lag,
+    /// which would make each restart felt, where a second witness contradicts either clock (the API server's the one by which the order
+    /// was signed, this machine's the cloud's as it is now).
+    fn check_known(&self, step: &Step, entries: &[RedisUpgrade]) -> Result<(), Trouble> {
+        let lacks = |entry: &RedisUpgrade, least: SignedDuration| {
+            least.unsigned_abs().checked_sub(self.book.known_for(entry)).filter(|left| !left.is_zero())
+        };
+        let known_for_the_lag = |entry| lacks(entry, self.policy.lag).map_or(Ok(()), |left| Err(Trouble::Wait(left)));
+        match (step, settled_entry(step, entries)) {
+            // Bought before, and a person says to go on.
+            (Step::Order { to, .. }, _) => {
+                entries.iter().rfind(|entry| entry.buys(*to)).map_or(Ok(()), known_for_the_lag)
+            }
+            (Step::Settle { phase: Phase::Failed, .. }, Some(entry)) if entry.outcome().delivered_at.is_some() => {
+                known_for_the_lag(entry)
+            }
+            (_, Some(entry)) if entry.phase() == Phase::Written && self.is_apart(entry) => {
+                let apart = |left| Err(Trouble::ClocksApart { entry: entry.name_any(), left });
+                lacks(entry, self.policy.open()).map_or(Ok(()), apart)
+            }
+            _ => Ok(()),
         }
-        match self.policy.open().unsigned_abs().checked_sub(self.book.known_for(entry)) {
-            Some(left) => Err(Trouble::ClocksApart { entry: entry.name_any(), left }),
-            None => Ok(()),
-        }
+    }
+
+    fn is_apart(&self, entry: &RedisUpgrade) -> bool {
+        let since_signed = entry.creation_timestamp().map(|time| time.0.duration_since(entry.spec.signed_at.0));
+        since_signed.is_some_and(is_far) || self.calls.is_clock_apart()
     }
 
     async fn ask_deal(&self, subject: &Subject<'_>, order: Accepted) -> Result<Deal, Trouble> {

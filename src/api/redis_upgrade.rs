@@ -122,6 +122,11 @@ impl RedisUpgrade {
         self.status.as_ref().map(|status| status.phase).unwrap_or_default()
     }
 
+    /// Has it bought that size, in MB, or more?
+    pub fn buys(&self, size: i64) -> bool {
+        self.phase() == Phase::Fulfilled && self.spec.to >= size
+    }
+
     /// Was its order not sent, by the operator's own decision?
     pub fn was_never_sent(&self) -> bool {
         let error = self.status.as_ref().and_then(|status| status.error.as_ref());

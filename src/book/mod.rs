@@ -149,7 +149,7 @@ impl Book {
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
 
-    /// How long this process has known of an entry that isn't settled, by its own monotonic clock.
+    /// How long this process has known of an entry as it is (in that phase, delivered or not), by its own monotonic clock.
     pub fn known_for(&self, entry: &RedisUpgrade) -> Duration {
         self.cache.known_for(entry)
     }

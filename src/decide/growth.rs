@@ -59,7 +59,7 @@ fn go_on(situation: &Situation<'_>, entry: &RedisUpgrade) -> String {
 
 /// This growth was bought just now, and a look may still show the size of before. So a person's "go on" changes nothing.
 fn just_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Timestamp) -> Option<Decision> {
-    let paid = situation.entries.iter().rev().find(|entry| buys(entry, situation.desired()))?;
+    let paid = situation.entries.iter().rfind(|entry| entry.buys(situation.desired()))?;
     let sure_after = later(settled_at(paid, look_at), policy.lag);
     (look_at <= sure_after).then(|| {
         let message = format!(
@@ -70,13 +70,9 @@ fn just_paid(policy: &Policy, situation: &Situation<'_>, size: i64, look_at: Tim
     })
 }
 
-fn buys(entry: &RedisUpgrade, desired: i64) -> bool {
-    entry.phase() == Phase::Fulfilled && entry.spec.to >= desired
-}
-
 /// This growth was bought before, and the size is gone again: a person did it, or a size was misread. Buying it again is a person's word.
 fn already_paid(situation: &Situation<'_>, size: i64) -> Option<Decision> {
-    let paid = counted(situation).find(|entry| buys(entry, situation.desired()))?;
+    let paid = counted(situation).find(|entry| entry.buys(situation.desired()))?;
     let message = format!(
         "{} bought {} MB, and the instance has {size} MB again: it isn't bought a second time by itself. {}",
         paid.name_any(),

@@ -35,7 +35,10 @@ pub(super) fn front_end(state: &mut State, now: Millis, who: &str, began: Millis
     if !state.is_calm() && state.chance.below(1000) < state.plan.wild_dates {
         state.struck("cloud: a wild Date");
         let far = state.chance.pick(&[100, 200, 400, 3600, 3 * 3600, 365 * 86_400]);
-        ahead += 1000 * far * if state.chance.percent(50) { 1 } else { -1 };
+        let far = far * if state.chance.percent(50) { 1 } else { -1 };
+        // Two that agree are a clock: another fault (`vendor::Behind`).
+        state.wild = if far == state.wild { -far } else { far };
+        ahead += 1000 * state.wild;
     }
     let time = at(now) + SignedDuration::from_millis(ahead);
     Timestamp::from_second(time.as_second()).unwrap_or(time)

@@ -51,7 +51,8 @@ impl Front {
             let dated = front_end(&mut state, now, self.who, self.clock.origin());
             let (answer, wait) = apply(&mut state);
             let result = answer.as_ref().map_or_else(|error| error.code_desc.clone(), |_| "ok".to_owned());
-            state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}", Waiting(wait)));
+            let off = dated.duration_since(at(now)).as_secs();
+            state.note(self.who, format_args!("cloud {what:?} {told}: {result}{}{}", Waiting(wait), Off(off)));
             (answer, wait, dated)
         };
         self.gate.pass(what, Point::Applied).await;
@@ -226,5 +227,14 @@ struct Waiting(Millis);
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.0 == 0 { Ok(()) } else { write!(f, ", {} s later", self.0 as f64 / 1000.0) }
+    }
+}
+
+/// How many seconds its Date is off, if that is more than front ends are apart.
+struct Off(i64);
+
+impl std::fmt::Display for Off {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.abs() <= 60 { Ok(()) } else { write!(f, ", its Date {:+} s off", self.0) }
     }
 }

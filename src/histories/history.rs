@@ -104,6 +104,7 @@ impl History {
             api_away_until,
             cloud_away_until,
             watches_cut_at,
+            wild: 0,
         };
         if state.plan.old_book {
             people::old_book(&mut state);

@@ -75,6 +75,8 @@ pub(super) struct State {
     /// The API server, the cloud can't be reached before.
     pub(super) api_away_until: Millis,
     pub(super) cloud_away_until: Millis,
+    /// How many seconds the last wild Date was off.
+    pub(super) wild: i64,
     /// Each watch that began before ends.
     pub(super) watches_cut_at: Millis,
 }
