@@ -1,5 +1,7 @@
 //! Clocks that are wrong: the operator's, the cloud's, those of the cloud's front ends, and the times in the book.
 
+use std::time::{Duration, Instant};
+
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -200,6 +202,32 @@ async fn an_order_is_not_given_up_by_a_clock_that_changed_while_nobody_ran(
     let _operator = world.operator(&["--cloud-lag", "6s"]);
     world.wait_fulfilled("sessions").await;
     assert_eq!(world.cloud.upgrades().await, 1, "{:#?}", world.book(ID).await);
+}
+
+/// The growth was noted as fulfilled by a clock that was hours behind: by the right one the lag is long over. A look may still show the size of
+/// before, whatever a person says.
+#[rstest]
+#[tokio::test]
+async fn go_on_waits_for_the_lag_also_where_the_clock_that_noted_the_growth_was_behind(#[values(V2, V3)] api: Api) {
+    let world = World::new(api, "behind-before", &["--timestamp-window", "4h"]).await;
+    world.cloud.put("faults", json!([{"kind": "skew", "ms": -3 * HOUR * 1000, "rate": 1}])).await;
+    let operator = world.operator(&[]);
+    world.apply(instance("sessions", ID, 2048)).await.expect("a RedisInstance");
+    world.wait_fulfilled("sessions").await;
+    operator.kill().await;
+    world.cloud.put("faults", json!([])).await;
+    world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 1024})).await;
+    let go_on = format!("crs.qcloud.com/proceed-after={ID}-1");
+    world.kubectl(&["annotate", "crs", "sessions", &go_on]).await.expect("a person's word");
+
+    let (lag, began) = (Duration::from_secs(5), Instant::now());
+    let _operator = world.operator(&["--cloud-lag", "5s"]);
+    wait_for("the second order", async || match world.cloud.orders(ID).await.len() {
+        2 => Ok(()),
+        orders => Err(format!("{orders} orders")),
+    })
+    .await;
+    assert!(began.elapsed() >= lag, "after {:?}", began.elapsed());
 }
 
 /// A single Date that is days ahead makes no entry old.
