@@ -117,7 +117,9 @@ impl Judge {
         let unsent = entries
             .iter()
             .filter_map(|(_, entry)| Entry::of(&entry.value))
-            .find(|entry| !self.sent.contains(&entry.uid));
+            .filter(|entry| !self.sent.contains(&entry.uid))
+            // (By clocks that are apart two may be signed at the same second; the older one is settled then.)
+            .max_by_key(|entry| entry.number);
         match &unsent {
             Some(Entry { uid, proceed_after, .. }) => {
                 self.sent.insert(uid.clone());
