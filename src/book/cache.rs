@@ -1,4 +1,5 @@
-//! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it.
+//! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it. It also keeps how
+//! long an entry has been known, which only makes steps wait.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
