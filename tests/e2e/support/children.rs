@@ -76,6 +76,10 @@ impl Child {
         Child { process, log }
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal, called as `kill` calls it.
     pub fn signal(&self, name: &str) {
         signal(&self.process.id().to_string(), name);

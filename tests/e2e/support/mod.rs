@@ -14,6 +14,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use api::Api;
+pub use children::Child;
 pub use cloud::Simulator;
 pub use cluster::{Cluster, Kubectl, repository};
 pub use failpoints::{When, failpoint, points, seed};
