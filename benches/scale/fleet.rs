@@ -97,7 +97,7 @@ impl Fleet {
         let text = self.client.request_text(request).await.expect("metrics of the API server");
         let writes = text.lines().filter(|line| {
             ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")))
-                && ["redisinstances", "redisupgrades", "events", "leases"]
+                && ["redisinstances", "redisupgrades", "events"]
                     .iter()
                     .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
         });
