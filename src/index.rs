@@ -73,7 +73,8 @@ impl Index {
     /// Takes an object as the watch shows it.
     pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>) -> Shown {
         let mut state = self.state.lock();
-        let known = state.rows.get(object).is_some_and(|row| row.version > 0 && row.version >= version(&instance.metadata));
+        let known =
+            state.rows.get(object).is_some_and(|row| row.version > 0 && row.version >= version(&instance.metadata));
         if known { Shown::Known } else { state.insert(object, &Arc::new(instance), still) }
     }
 

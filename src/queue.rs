@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{api::Object, index::{Index, Source}};
+use crate::{
+    api::Object,
+    index::{Index, Source},
+};
 
 #[derive(Clone)]
 pub struct Queue {

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use object::Object;
-pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
+pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceSpec, RedisInstanceStatus, UpgradeSummary};
 pub use redis_upgrade::{
     InstanceRef, NEVER_SENT, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
     redis_upgrade_crd,

@@ -1,5 +1,6 @@
 //! Watches and workers: what is at hand decides first, and only what is due costs calls.
 
+mod readable;
 mod reconcile;
 mod still;
 mod watches;
@@ -13,7 +14,7 @@ use std::{
 };
 
 use futures::future::select_all;
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client};
 use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -28,6 +29,10 @@ use crate::{
     queue::Queue,
     secrets::Secrets,
 };
+
+use readable::Readable;
+#[cfg(test)]
+pub(crate) use still::rests_at;
 
 /// All that a reconcile needs.
 pub struct Operator {
@@ -92,7 +97,7 @@ impl Operator {
         concurrency: u16,
         stopping: CancellationToken,
     ) -> Result<(), String> {
-        let book: Api<DeserializeGuard<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
+        let book: Api<Readable<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
         let (synced, book_synced) = oneshot::channel();
         let mut watching_book = AbortOnDropHandle::new(tokio::spawn(self.clone().watch_book(book, synced)));
         // Without the book, what is told would be wrong: it comes first.

@@ -130,7 +130,7 @@ impl Operator {
     async fn look_after(&self, object: &Object) -> Result<Option<Duration>, Error> {
         let Some(row) = self.index.get(object) else { return Ok(None) };
         let view = self.view(object, row).await?;
-        if self.is_still(&view) {
+        if self.is_still(&view) && self.clock_news().is_none() {
             self.observer.set_active(object, false);
             if matches!(view.seen, Seen::Instance(_)) {
                 self.count(object, Health::Ready);
@@ -215,12 +215,7 @@ impl Operator {
 
     /// Decides with the watched book and the latest list. An order also needs leave: while its account's balance is known to be too low, it
     /// waits, but for one probe.
-    fn decide_at_hand(
-        &self,
-        view: &View,
-        instance: &Arc<RedisInstance>,
-        requested: bool,
-    ) -> (Done, Option<Leave>) {
+    fn decide_at_hand(&self, view: &View, instance: &Arc<RedisInstance>, requested: bool) -> (Done, Option<Leave>) {
         let seen = view.seen.clone();
         // What another one ordered is not shown as this one's.
         let owner = view.owner.as_ref().map(|(name, is_sure)| Owner { name, is_sure: *is_sure });
@@ -260,7 +255,7 @@ impl Operator {
         let has_come = done.decision.again.is_some_and(|again| again <= self.actor.calls.now());
         let due = done.decision.step.is_some() || has_come || requested;
         // Before all namespaces are listed, an older one may own the instance.
-        due && view.owner.is_none() && done.seen != Seen::NotYet && self.is_synced()
+        due && view.owner.is_none() && !matches!(done.seen, Seen::NotYet { .. }) && self.is_synced()
     }
 
     /// Tells what was decided. `handled`: the look that somebody asked for was made.
@@ -336,11 +331,12 @@ impl Operator {
         }
     }
 
-    /// Once, when the cloud's clock and ours are found apart, and again when they are by much more or less.
-    fn announce_clock(&self, instance: &RedisInstance) {
-        let Some(offset) = self.actor.calls.clock_offset() else { return };
-        let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs().as_secs());
-        let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset.as_secs() };
+    /// By how many seconds the cloud's clock was said to be ahead of ours, is, and is to be told to be, if that is news: once when they are
+    /// found apart, and again when they are by much more or less.
+    fn clock_news(&self) -> Option<[i64; 3]> {
+        let offset = self.actor.calls.clock_offset()?.as_secs();
+        let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs());
+        let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset };
         let is_news = match (known, told) {
             (0, 0) => false,
             (0, _) => true,
@@ -348,18 +344,24 @@ impl Operator {
             (_, 0) => by < CLOCK_WORTH_A_WORD / 3,
             _ => told.abs_diff(known) >= CLOCK_NEWS,
         };
+        is_news.then_some([known, offset, told])
+    }
+
+    fn announce_clock(&self, instance: &RedisInstance) {
+        let Some([known, offset, told]) = self.clock_news() else { return };
         // Of several at once one tells it.
-        if !is_news || self.clock_announced.swap(told, Ordering::Relaxed) != known {
+        if self.clock_announced.swap(told, Ordering::Relaxed) != known {
             return;
         }
         if told == 0 {
-            return tracing::info!(offset_seconds = offset.as_secs(), "the operator's clock is right again");
+            return tracing::info!(offset_seconds = offset, "the operator's clock is right again");
         }
-        let way = if offset.is_negative() { "ahead of" } else { "behind" };
+        let way = if offset < 0 { "ahead of" } else { "behind" };
+        let by = offset.unsigned_abs();
         let note = format!(
             "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's. Set the clock of its node right, if it is that one."
         );
-        tracing::warn!(offset_seconds = offset.as_secs(), "{note}");
+        tracing::warn!(offset_seconds = offset, "{note}");
         let once = Some("clock".to_owned());
         self.actor.reporter.event(instance.object_ref(&()), "Warning", "ClockSkew", "Look", &note, once);
     }
@@ -400,7 +402,7 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 /// Could it observe its instance? `None` as long as that isn't known.
 fn sight(seen: &Seen) -> Option<Sight> {
     match seen {
-        Seen::NotYet => None,
+        Seen::NotYet { .. } => None,
         Seen::Instance(_) => Some(Sight::Sees),
         Seen::Absent(_) => Some(Sight::Blind),
         Seen::Failed(failure) if failure.is_final() => Some(Sight::Blind),

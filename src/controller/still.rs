@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::{Api, Resource};
 
 use super::{
@@ -9,51 +10,58 @@ use super::{
     reconcile::{Error, View},
 };
 use crate::{
-    api::{Object, RedisInstance},
+    act::Actor,
+    api::{Object, RedisInstance, RedisUpgrade},
     api_server::{CALL, within},
-    cloud::{Dated, Instance, InstanceState, Layout},
-    decide::{Health, Seen, Situation, decide},
+    cloud::{Dated, Dialect, Instance, InstanceState, Layout},
+    decide::{Decision, Health, Policy, Seen, Situation, decide},
     index::Still,
     report::status,
 };
 
+/// The size with which the cloud must show it running so that nothing is due and nothing is to be told, whatever else it shows: decided and told as
+/// it would be if the cloud did. `None` if there is none.
+pub(crate) fn rests_at(
+    policy: &Policy,
+    dialect: Dialect,
+    instance: &RedisInstance,
+    entries: &[RedisUpgrade],
+    now: Timestamp,
+) -> Option<i64> {
+    let told = instance.status.as_ref()?;
+    let (size, redis_id) = (told.mem_size?, instance.spec.redis_id.clone());
+    if instance.meta().deletion_timestamp.is_some() || instance.is_requested() {
+        return None;
+    }
+    let (state, zone_id, type_id, layout) = (InstanceState::Running, None, None, Layout::default());
+    let supposed = Instance { redis_id, state, size, zone_id, type_id, layout };
+    let seen = Seen::Instance(Dated { value: supposed, at: now });
+    let situation = Situation {
+        instance,
+        owner: None,
+        entries,
+        seen: &seen,
+        deal: None,
+        secret_version: "",
+        balance_low_until: None,
+        due: false,
+        now,
+        dialect,
+    };
+    let Decision { step, verdict, again, active } = decide(policy, &situation);
+    // Nothing that is told of one that is Ready rests on what was supposed beyond size and state.
+    let rests = step.is_none() && again.is_none() && !active && verdict.health == Health::Ready;
+    (rests && status(instance, entries, &seen, &verdict, false, now) == *told).then_some(size)
+}
+
 impl Operator {
-    /// Is it one of those, with the cloud as its status says? Decided as it would be if the cloud said so.
     pub(super) fn still(&self, instance: &RedisInstance) -> Option<Still> {
-        let told = instance.status.as_ref()?;
-        let (size, redis_id) = (told.mem_size?, &instance.spec.redis_id);
-        if instance.meta().deletion_timestamp.is_some() || instance.is_requested() {
-            return None;
-        }
+        let redis_id = &instance.spec.redis_id;
+        // Before the entries: what comes in between only makes it look closer.
         let book = self.cache.stamp(redis_id);
-        let entries = self.cache.entries(redis_id);
-        let now = self.actor.calls.now();
-        let supposed = Instance {
-            redis_id: redis_id.clone(),
-            state: InstanceState::Running,
-            size,
-            zone_id: None,
-            type_id: None,
-            layout: Layout::default(),
-        };
-        let seen = Seen::Instance(Dated { value: supposed, at: now });
-        let situation = Situation {
-            instance,
-            owner: None,
-            entries: &entries,
-            seen: &seen,
-            deal: None,
-            secret_version: "",
-            balance_low_until: None,
-            due: false,
-            now,
-            dialect: self.actor.calls.dialect,
-        };
-        let decision = decide(&self.actor.policy, &situation);
-        // (Of one that is Ready nothing rests on what is supposed beyond size and state.)
-        let rests = decision.step.is_none() && decision.again.is_none() && !decision.active;
-        let is_told = || status(instance, &entries, &seen, &decision.verdict, false, now) == *told;
-        (rests && decision.verdict.health == Health::Ready && is_told()).then_some(Still { size, book })
+        let Actor { policy, calls, .. } = &*self.actor;
+        let size = rests_at(policy, calls.dialect, instance, &self.cache.entries(redis_id), calls.now())?;
+        Some(Still { size, book })
     }
 
     /// Is it still, and is the cloud as its status says, or not heard of just now?
@@ -61,7 +69,7 @@ impl Operator {
         let Some(Still { size, book }) = view.row.still else { return false };
         let as_told = match &view.seen {
             Seen::Instance(seen) => seen.value.state == InstanceState::Running && seen.value.size == size,
-            Seen::NotYet => true,
+            Seen::NotYet { .. } => true,
             // A passing trouble is no news.
             Seen::Failed(failure) => !failure.lasting && !failure.is_final(),
             Seen::Absent(_) => false,

@@ -10,7 +10,6 @@ use futures::StreamExt;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource,
-    core::{DeserializeGuard, error_boundary::InvalidObject},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -18,7 +17,10 @@ use kube::{
 };
 use tokio::sync::oneshot;
 
-use super::Operator;
+use super::{
+    Operator,
+    readable::{Readable, Unreadable},
+};
 use crate::{
     api::{Object, RedisInstance, RedisUpgrade},
     api_server::plain_watch,
@@ -29,11 +31,7 @@ const PAGE: u32 = 500;
 
 impl Operator {
     /// Keeps the cache of the book up to date, and wakes those whose entries change.
-    pub(super) async fn watch_book(
-        self: Arc<Self>,
-        api: Api<DeserializeGuard<RedisUpgrade>>,
-        synced: oneshot::Sender<()>,
-    ) {
+    pub(super) async fn watch_book(self: Arc<Self>, api: Api<Readable<RedisUpgrade>>, synced: oneshot::Sender<()>) {
         let mut synced = Some(synced);
         let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff());
         while let Some(event) = events.next().await {
@@ -68,7 +66,7 @@ impl Operator {
     /// Keeps the index and the claims up to date, and wakes those that change. In a list nobody is woken before its end: until then an older
     /// one may come that owns the instance.
     pub(super) async fn watch_instances(self: Arc<Self>, client: Client, namespace: Option<String>) {
-        let api: Api<DeserializeGuard<RedisInstance>> = match &namespace {
+        let api: Api<Readable<RedisInstance>> = match &namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
@@ -115,7 +113,7 @@ impl Operator {
     }
 
     /// An object that this version can't read is as good as gone, and it is said; all others go on.
-    fn unreadable(&self, bad: InvalidObject) {
+    fn unreadable(&self, bad: Unreadable) {
         let ObjectMeta { name, namespace, uid, generation, .. } = bad.metadata;
         let error = bad.error;
         tracing::error!(
@@ -146,14 +144,14 @@ impl Operator {
     }
 }
 
-/// The event without its guard; none for an object that can't be read.
-fn readable<K>(event: Event<DeserializeGuard<K>>, unreadable: impl FnOnce(InvalidObject)) -> Option<Event<K>> {
+/// The event of an object that can be read.
+fn readable<K>(event: Event<Readable<K>>, unreadable: impl FnOnce(Unreadable)) -> Option<Event<K>> {
     let (event, object): (fn(K) -> Event<K>, _) = match event {
         Event::Init => return Some(Event::Init),
         Event::InitDone => return Some(Event::InitDone),
-        Event::InitApply(DeserializeGuard(object)) => (Event::InitApply, object),
-        Event::Apply(DeserializeGuard(object)) => (Event::Apply, object),
-        Event::Delete(DeserializeGuard(object)) => (Event::Delete, object),
+        Event::InitApply(Readable(object)) => (Event::InitApply, object),
+        Event::Apply(Readable(object)) => (Event::Apply, object),
+        Event::Delete(Readable(object)) => (Event::Delete, object),
     };
     object.map(event).map_err(unreadable).ok()
 }

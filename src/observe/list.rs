@@ -12,7 +12,11 @@ use crate::{
 const PAGES: usize = 10_000;
 
 /// The whole list, page by page. Instances that come or go between two pages may be missed, and by the documents those in a VPC are not in it.
-pub(super) async fn whole(calls: &Calls, caller: &Caller, mut take: impl FnMut(Dated<Instance>)) -> Result<(), CloudError> {
+pub(super) async fn whole(
+    calls: &Calls,
+    caller: &Caller,
+    mut take: impl FnMut(Dated<Instance>),
+) -> Result<(), CloudError> {
     let mut next = Some(0);
     for _ in 0..PAGES {
         let Some(offset) = next else { break };

@@ -76,7 +76,9 @@ impl Observer {
         };
         let place = Place { reader: reader.clone(), redis_id: redis_id.clone() };
         let before = self.shared.places.lock().insert(object.clone(), place);
-        if let Some(before) = before.filter(|before| !Arc::ptr_eq(&before.reader, &reader) || before.redis_id != *redis_id) {
+        if let Some(before) =
+            before.filter(|before| !Arc::ptr_eq(&before.reader, &reader) || before.redis_id != *redis_id)
+        {
             before.leave(object);
         }
         seen
@@ -84,7 +86,7 @@ impl Observer {
 
     /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
     pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
-        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
+        if matches!(seen, Seen::NotYet { .. } | Seen::Failed(_)) {
             return;
         }
         let reader = self.shared.readers.lock().get(&key(caller)).cloned();

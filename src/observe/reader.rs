@@ -91,7 +91,12 @@ impl Reader {
         }
         let row = rows.entry(redis_id.clone()).or_insert_with(|| {
             self.changed.notify_one();
-            Row::new(unwatched.as_mut().and_then(|unwatched| unwatched.remove(&**redis_id)).unwrap_or(Sight::NotYet))
+            Row::new(
+                unwatched
+                    .as_mut()
+                    .and_then(|unwatched| unwatched.remove(&**redis_id))
+                    .unwrap_or_else(|| Sight::NotYet(Instant::now())),
+            )
         });
         row.watch(object, secrets.get(secret));
         Some(trouble.clone().map_or_else(|| row.seen.seen(redis_id), Seen::Failed))
@@ -146,11 +151,9 @@ impl Reader {
         let now = Instant::now();
         let some = |test: &dyn Fn(&Row) -> bool| state.rows.values().any(test);
         Some(match () {
-            () if some(&|row| matches!(row.seen, Sight::NotYet) && !row.missing) => now + GATHER,
+            () if some(&|row| matches!(row.seen, Sight::NotYet(_)) && !row.missing) => now + GATHER,
             // Something is on its way, or more were missing than could be asked for.
-            () if some(&|row| row.active || row.asked_by(now).is_some()) => {
-                began + policy.active.min(policy.resync)
-            }
+            () if some(&|row| row.active || row.asked_by(now).is_some()) => began + policy.active.min(policy.resync),
             () => began + policy.resync,
         })
     }
@@ -169,7 +172,9 @@ impl Reader {
             if version != secret.version {
                 let state = self.state.lock();
                 let watchers = state.rows.values().flat_map(|row| &row.watchers);
-                shared.queue.wake(in_order(watchers.filter(|watcher| watcher.secret == secret).map(|watcher| watcher.object.clone())));
+                shared.queue.wake(in_order(
+                    watchers.filter(|watcher| watcher.secret == secret).map(|watcher| watcher.object.clone()),
+                ));
             }
         }
     }

@@ -10,7 +10,7 @@ use super::SecretUse;
 use crate::{
     api::Object,
     cloud::{Dated, Instance, InstanceState, Layout},
-    decide::{Policy, Seen},
+    decide::{FIRST_LOOK, Policy, Seen},
     index::RedisId,
     shared::Shared,
 };
@@ -32,8 +32,14 @@ pub(super) struct Shape {
 /// [`Seen`], as it is kept.
 #[derive(Debug)]
 pub(super) enum Sight {
-    Instance { state: InstanceState, size: i64, shape: Arc<Shape>, at: Timestamp },
-    NotYet,
+    Instance {
+        state: InstanceState,
+        size: i64,
+        shape: Arc<Shape>,
+        at: Timestamp,
+    },
+    /// Since when that is waited for.
+    NotYet(Instant),
     /// There are few of these.
     Other(Box<Seen>),
 }
@@ -47,7 +53,7 @@ impl Sight {
                 shape: shapes.get(Shape { zone_id: value.zone_id, type_id: value.type_id, layout: value.layout }),
                 at,
             },
-            Seen::NotYet => Self::NotYet,
+            Seen::NotYet { .. } => Self::NotYet(Instant::now()),
             other => Self::Other(Box::new(other)),
         }
     }
@@ -59,7 +65,7 @@ impl Sight {
                 let (redis_id, state, size) = (redis_id.to_owned(), *state, *size);
                 Seen::Instance(Dated { value: Instance { redis_id, state, size, zone_id, type_id, layout }, at: *at })
             }
-            Self::NotYet => Seen::NotYet,
+            Self::NotYet(since) => Seen::NotYet { long: since.elapsed() >= FIRST_LOOK },
             Self::Other(seen) => (**seen).clone(),
         }
     }
@@ -71,7 +77,7 @@ impl Sight {
                 Self::Instance { state, size, shape, .. },
                 Self::Instance { state: state2, size: size2, shape: shape2, .. },
             ) => (state, size, shape) == (state2, size2, shape2),
-            (Self::NotYet, Self::NotYet) => true,
+            (Self::NotYet(_), Self::NotYet(_)) => true,
             (Self::Other(one), Self::Other(two)) => match (&**one, &**two) {
                 (Seen::Failed(one), Seen::Failed(two)) => one.is_like(two),
                 (one, two) => matches!((one, two), (Seen::Absent(_), Seen::Absent(_))),
@@ -179,9 +185,8 @@ impl Row {
     }
 
     fn asking(&mut self) -> &mut Asking {
-        self.asking.get_or_insert_with(|| {
-            Box::new(Asking { at: Instant::now(), wait: Duration::ZERO, failing_since: None })
-        })
+        self.asking
+            .get_or_insert_with(|| Box::new(Asking { at: Instant::now(), wait: Duration::ZERO, failing_since: None }))
     }
 }
 

@@ -190,11 +190,12 @@ fn shared(cloud: Arc<dyn Cloud>) -> super::super::Shared {
 async fn one_that_comes_while_the_list_is_read_is_on_the_pages_before_and_costs_no_other_round() {
     let reader = reader();
     reader.begin_list();
-    let late = |size| Dated { value: Instance { redis_id: "crs-2".into(), ..seen(size, 100).value }, ..seen(size, 100) };
+    let late =
+        |size| Dated { value: Instance { redis_id: "crs-2".into(), ..seen(size, 100).value }, ..seen(size, 100) };
     assert!(reader.take(late(2048)).is_empty(), "nobody watches it yet");
     let watch = |id: &str| reader.watch(&Object::new("shop", id), secret(), &id.into());
     assert_eq!(watch("crs-2"), Some(Seen::Instance(late(2048))));
-    assert_eq!(watch("crs-3"), Some(Seen::NotYet));
+    assert_eq!(watch("crs-3"), Some(Seen::NotYet { long: false }));
     reader.end_list(&POLICY, Instant::now(), Ok(()));
     let missing = |id: &str| reader.state.lock().rows[id].missing;
     assert!(!missing("crs-2"));
