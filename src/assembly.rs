@@ -16,11 +16,12 @@ use crate::{
     controller::Operator,
     decide::Policy,
     failpoint::{Point, pass},
+    index::Index,
     observe::Observer,
+    queue::Queue,
     report::Reporter,
     secrets::Secrets,
     telemetry::Metrics,
-    wakes::Wakes,
 };
 
 /// So long after the signal to stop everything ends. Shorter than the pod's grace period.
@@ -34,6 +35,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Those whose `RedisInstance`s are looked after; `None`: all.
     pub namespaces: Vec<Option<String>>,
+    /// How many are worked on at the same time.
+    pub concurrency: u16,
     pub book_namespace: String,
     /// What nobody else is called, for Events and the log.
     pub identity: String,
@@ -47,6 +50,7 @@ pub struct Assembly {
     operator: Arc<Operator>,
     actor: Arc<Actor>,
     namespaces: Vec<Option<String>>,
+    concurrency: u16,
     book_namespace: String,
 }
 
@@ -57,12 +61,24 @@ impl Assembly {
         local: impl Fn() -> Timestamp + Send + Sync + 'static,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
-        let Parts { client, cloud, limits, policy, namespaces, book_namespace, identity, metrics, stopping } = parts;
+        let Parts {
+            client,
+            cloud,
+            limits,
+            policy,
+            namespaces,
+            concurrency,
+            book_namespace,
+            identity,
+            metrics,
+            stopping,
+        } = parts;
         let calls = Calls::new(cloud, limits, metrics.clone());
-        let wakes = Wakes::new(namespaces.iter().cloned());
+        let index = Arc::new(Index::default());
+        let queue = Queue::new(index.clone(), concurrency);
         let secrets = Secrets::new(client.clone());
-        let observer = Observer::new(calls.clone(), secrets.clone(), wakes.clone(), policy);
-        let balances = Balances::new(policy.lag.unsigned_abs(), wakes.clone());
+        let observer = Observer::new(calls.clone(), secrets.clone(), queue.clone(), policy);
+        let balances = Balances::new(policy.lag.unsigned_abs(), queue.clone());
         let cache = Cache::default();
         let actor = Arc::new(Actor {
             client: client.clone(),
@@ -71,13 +87,13 @@ impl Assembly {
             policy,
             reporter: Reporter::new(client, identity, local),
             metrics,
-            wakes,
+            queue,
             orders: TaskTracker::new(),
             stopping,
         });
         let watches = namespaces.len() + 1;
-        let operator = Operator::new(actor.clone(), balances, cache, observer, secrets, watches, random);
-        Self { operator: Arc::new(operator), actor, namespaces, book_namespace }
+        let operator = Operator::new(actor.clone(), index, balances, cache, observer, secrets, watches, random);
+        Self { operator: Arc::new(operator), actor, namespaces, concurrency, book_namespace }
     }
 
     /// Has each watch shown all that there is?
@@ -89,12 +105,12 @@ impl Assembly {
     ///
     /// # Errors
     /// The operator's own fault: it can't go on.
-    pub async fn run(&self, concurrency: u16) -> Result<(), String> {
-        let Self { operator, actor, namespaces, book_namespace } = self;
+    pub async fn run(&self) -> Result<(), String> {
+        let Self { operator, actor, namespaces, concurrency, book_namespace } = self;
         let stopping = &actor.stopping;
         let work = async {
             let client = actor.client.clone();
-            let ended = operator.clone().run(client, namespaces, book_namespace, concurrency, stopping.clone()).await;
+            let ended = operator.clone().run(client, namespaces, book_namespace, *concurrency, stopping.clone()).await;
             stopping.cancel();
             pass(Point::Stopping, "");
             for tasks in [&actor.orders, &actor.reporter.tasks] {

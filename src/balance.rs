@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{api::Object, cloud::Account, wakes::Wakes};
+use crate::{api::Object, cloud::Account, queue::Queue};
 
 /// A probe has ended by then, one way or the other.
 const PROBE: Duration = Duration::from_secs(40);
@@ -43,7 +43,7 @@ impl Low {
 #[derive(Clone)]
 pub struct Balances {
     first_wait: Duration,
-    wakes: Wakes,
+    queue: Queue,
     low: Arc<Mutex<HashMap<Account, Low>>>,
 }
 
@@ -57,8 +57,8 @@ pub struct Leave {
 
 impl Balances {
     /// `first_wait`: how long after a refusal the first probe is made; later ones wait longer, up to a quarter of an hour.
-    pub fn new(first_wait: Duration, wakes: Wakes) -> Self {
-        Self { first_wait, wakes, low: Arc::default() }
+    pub fn new(first_wait: Duration, queue: Queue) -> Self {
+        Self { first_wait, queue, low: Arc::default() }
     }
 
     /// Leave to try an order: if the balance was too low, as the one probe that is due.
@@ -112,7 +112,7 @@ impl Leave {
     /// The order came through: all who wait go on, in order.
     pub fn accepted(self) {
         if let Some(low) = self.balances.low.lock().remove(&self.account) {
-            self.balances.wakes.wake(low.in_order());
+            self.balances.queue.wake(low.in_order());
         }
     }
 }
@@ -122,7 +122,7 @@ impl Drop for Leave {
         let mut all = self.balances.low.lock();
         if let Some(low) = all.get_mut(&self.account).filter(|_| self.is_probe) {
             low.until = Instant::now();
-            self.balances.wakes.wake(low.take_first());
+            self.balances.queue.wake(low.take_first());
         }
     }
 }
@@ -132,7 +132,11 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::cloud::{Caller, Credentials};
+    use crate::{
+        api::testing,
+        cloud::{Caller, Credentials},
+        index::Index,
+    };
 
     fn account(id: &str) -> Account {
         let credentials = Credentials { secret_id: id.into(), secret_key: SecretString::from("key"), token: None };
@@ -140,16 +144,23 @@ mod tests {
     }
 
     fn balances() -> Balances {
-        Balances::new(Duration::from_secs(60), Wakes::new([None]))
+        let index = Index::default();
+        for name in ["first", "second", "next", "stays", "deleted"] {
+            index.insert(&object(name), testing::instance(name, name, 1024), None);
+        }
+        Balances::new(Duration::from_secs(60), Queue::new(Arc::new(index), 32))
     }
 
     fn object(name: &str) -> Object {
-        Object::new(name).within("shop")
+        Object::new("shop", name)
     }
 
     async fn woken(balances: &Balances, count: usize) -> Vec<String> {
-        use futures::StreamExt;
-        balances.wakes.stream(None).take(count).map(|object| object.name).collect().await
+        let mut woken = Vec::new();
+        for _ in 0..count {
+            woken.push(balances.queue.next().await.name().to_owned());
+        }
+        woken
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,13 +20,15 @@ pub mod failpoint; // where tests kill or freeze it; nothing in a release
 pub mod fuzzing; // what outsiders write: each reader of it, with what must hold whatever it says
 #[cfg(test)]
 mod histories; // seeded histories of all of it together, in virtual time
+mod index; // what is kept of each RedisInstance
 mod leader; // leader election, for economy
 #[cfg(test)]
 mod model; // every interleaving of the protocol, up to a bound
 mod observe; // the cloud's lists, and whom a change wakes
+mod queue; // who is to be looked after next
 mod report; // status and Events
 mod secrets; // the cloud's keys
 mod serve; // health, readiness, metrics
+mod shared; // values of which many are alike
 mod simulator; // the cloud's side, for tests, demo and trying out; shares nothing with the rest
 mod telemetry; // logs and metrics
-mod wakes; // who is to be looked at soon

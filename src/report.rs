@@ -1,6 +1,6 @@
 //! Tells people: the status of a `RedisInstance`, and Events. Writes nothing that stands there already (invariant B9).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -10,16 +10,14 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
-    runtime::reflector::ObjectRef,
 };
-use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    api::{Failure, Object, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
-    api_server::{CALL, plain, version, within},
+    api::{Failure, Phase, RedisInstance, RedisInstanceStatus, RedisUpgrade, UpgradeSummary},
+    api_server::{CALL, plain, within},
     cloud::{Dated, Instance, one_line},
     decide::{Health, Seen, Verdict},
     failpoint::{Point, pass},
@@ -40,8 +38,6 @@ pub struct Reporter {
     /// Events under way: nobody waits for them but the end of the process.
     pub tasks: TaskTracker,
     at_once: Arc<Semaphore>,
-    /// What was written, until the watch shows it.
-    written: Arc<Mutex<HashMap<Object, RedisInstance>>>,
 }
 
 impl Reporter {
@@ -53,29 +49,11 @@ impl Reporter {
             local: Arc::new(local),
             tasks: TaskTracker::new(),
             at_once: Arc::new(Semaphore::new(EVENTS_AT_ONCE)),
-            written: Arc::default(),
         }
     }
 
-    /// The object with the status that this process wrote last, if the watch hasn't shown that yet: or an old view would be told again.
-    pub fn fresh(&self, instance: &Arc<RedisInstance>) -> Arc<RedisInstance> {
-        let object = ObjectRef::from_obj(&**instance);
-        let mut written = self.written.lock();
-        match written.get(&object) {
-            Some(newer) if newer.uid() == instance.uid() && version(&newer.metadata) > version(&instance.metadata) => {
-                let mut fresh = RedisInstance { status: newer.status.clone(), ..RedisInstance::clone(instance) };
-                fresh.metadata.resource_version = newer.resource_version();
-                Arc::new(fresh)
-            }
-            _ => {
-                written.remove(&object);
-                instance.clone()
-            }
-        }
-    }
-
-    /// Brings the status up to date; writes only when something in it changes. `instance` is a [`Self::fresh`] one. An object deleted meanwhile
-    /// needs none.
+    /// Brings the status up to date; writes only when something in it changes, and returns the object as it is then. One that is gone or was
+    /// changed meanwhile needs none: the watch is about to say so, and it is told afresh.
     pub async fn status(
         &self,
         instance: &Arc<RedisInstance>,
@@ -83,11 +61,11 @@ impl Reporter {
         seen: &Seen,
         verdict: &Verdict,
         handled: bool,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Option<RedisInstance>, kube::Error> {
         let before = instance.status.clone().unwrap_or_default();
         let after = status(instance, entries, seen, verdict, handled, (self.local)());
         if after == before {
-            return Ok(());
+            return Ok(None);
         }
         let api: Api<RedisInstance> = Api::namespaced(self.client.clone(), &instance.namespace().unwrap_or_default());
         let patch = json!({
@@ -104,30 +82,17 @@ impl Reporter {
         pass(Point::BeforeStatus, &instance.spec.redis_id);
         let patched = within(CALL, api.patch_status(&instance.name_any(), &apply, &Patch::Apply(patch))).await;
         pass(Point::StatusWritten, &instance.spec.redis_id);
-        match patched {
-            // Gone, or changed meanwhile: then the watch is about to say so, and it is told afresh.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                self.forget(&ObjectRef::from_obj(&**instance));
-                return Ok(());
-            }
-            patched => {
-                let mut patched = patched?;
-                patched.metadata.managed_fields = None;
-                self.written.lock().insert(ObjectRef::from_obj(&**instance), patched);
-            }
-        }
+        let patched = match patched {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(None),
+            patched => patched?,
+        };
         let known = before.conditions.iter().any(|stalled| {
             stalled.type_ == "Stalled" && stalled.status == "True" && stalled.reason == word(&verdict.reason)
         });
         if verdict.health == Health::Stalled && !known {
             self.event(instance.object_ref(&()), "Warning", &word(&verdict.reason), "Stall", &verdict.message, None);
         }
-        Ok(())
-    }
-
-    /// Forgets what was written for an object that is gone.
-    pub fn forget(&self, object: &Object) {
-        self.written.lock().remove(object);
+        Ok(Some(patched))
     }
 
     /// One Event for what has come of an entry. Its name holds entry and phase, so it can't be there twice.

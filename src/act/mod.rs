@@ -18,9 +18,9 @@ use crate::{
     cloud::{Accepted, Caller, Dated, Instance, Jump, is_far},
     decide::{Deal, Decision, LookError, LookFailure, Policy, Seen, Situation, Step, decide},
     failpoint::{Point, pass},
+    queue::Queue,
     report::Reporter,
     telemetry::Metrics,
-    wakes::Wakes,
 };
 
 /// Shorter than an ordinary call: the look gets old.
@@ -78,7 +78,7 @@ pub struct Actor {
     pub policy: Policy,
     pub reporter: Reporter,
     pub metrics: Arc<Metrics>,
-    pub wakes: Wakes,
+    pub queue: Queue,
     /// Orders under way. They run to their end, whatever becomes of the reconcile that wrote them.
     pub orders: TaskTracker,
     /// After it is cancelled nothing new is written (invariant B3).

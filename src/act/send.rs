@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use kube::ResourceExt;
 
 use super::Actor;
 use crate::{
-    api::{NEVER_SENT, RedisInstance, RedisUpgrade},
+    api::{NEVER_SENT, Object, RedisInstance, RedisUpgrade},
     balance::Leave,
     book::{Outcome, SendPermit},
     calls,
@@ -65,7 +65,7 @@ impl Actor {
         if let Outcome::Unknown { .. } = outcome {
             self.metrics.upgrade("unknown");
         }
-        self.wakes.wake([ObjectRef::from_obj(&*instance)]);
+        self.queue.wake([Object::of(&instance)]);
     }
 
     async fn outcome(

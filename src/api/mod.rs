@@ -1,5 +1,6 @@
 //! The two resources: types, schema, columns and the rules that the API server checks. No behaviour.
 
+mod object;
 mod redis_instance;
 mod redis_upgrade;
 #[cfg(any(test, fuzzing))]
@@ -9,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use redis_instance::{Mode, Object, PROCEED_AFTER, RedisInstance, RedisInstanceStatus, UpgradeSummary};
+pub use object::Object;
+pub use redis_instance::{Mode, PROCEED_AFTER, RedisInstance, RedisInstanceSpec, RedisInstanceStatus, UpgradeSummary};
 pub use redis_upgrade::{
     InstanceRef, NEVER_SENT, Phase, REDIS_ID_LABEL, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus, number_in,
     redis_upgrade_crd,

@@ -1,7 +1,7 @@
 //! `RedisInstance`: the memory size that an existing instance should have.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema, runtime::reflector::ObjectRef};
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,16 @@ pub struct SecretRef {
 }
 
 impl RedisInstance {
+    /// Without what the operator never looks at, so that it is small to keep.
+    pub fn trimmed(mut self) -> Self {
+        let meta = &mut self.metadata;
+        (meta.managed_fields, meta.labels, meta.owner_references, meta.finalizers) = Default::default();
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.retain(|name, _| name == REQUESTED_AT || name == PROCEED_AFTER);
+        }
+        self
+    }
+
     /// The annotation `requestedAt`, as far as book and status keep it: its first 256 characters.
     pub fn requested_at(&self) -> Option<&str> {
         let asked = self.metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
@@ -87,9 +97,6 @@ impl RedisInstance {
         self.requested_at().is_some_and(|asked| handled != Some(asked))
     }
 }
-
-/// Which `RedisInstance`: its namespace and name.
-pub type Object = ObjectRef<RedisInstance>;
 
 /// What the operator may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    Failure, InstanceRef, Mode, Phase, RedisInstance, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus,
-    redis_instance::{RedisInstanceSpec, SecretRef},
+    Failure, InstanceRef, Mode, Phase, RedisInstance, RedisInstanceSpec, RedisUpgrade, RedisUpgradeSpec,
+    RedisUpgradeStatus, redis_instance::SecretRef,
 };
 
 /// shop/`name`, generation 1, which wants crs-1 in gz to have `mem_size` MB.

@@ -119,6 +119,14 @@ impl Cache {
         }
     }
 
+    /// Changes whenever an entry of the instance is written or goes.
+    pub fn stamp(&self, redis_id: &str) -> u64 {
+        let entries = self.entries.read();
+        let Some(of_instance) = entries.get(redis_id) else { return 0 };
+        let newest = of_instance.iter().map(|known| version(&known.entry.metadata)).max();
+        newest.unwrap_or(0).wrapping_add((of_instance.len() as u64) << 56)
+    }
+
     /// How long this process has known of an entry as it is (in that phase, delivered or not), by no clock but its own monotonic one.
     pub(super) fn known_for(&self, entry: &RedisUpgrade) -> Duration {
         let entries = self.entries.read();

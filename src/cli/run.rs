@@ -166,6 +166,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
             .map_err(|error| Error::Usage(format!("--cloud-rate: {error}")))?,
         policy: policy(&args),
         namespaces: watched(&args.namespaces),
+        concurrency: args.concurrency,
         book_namespace: book_namespace.clone(),
         identity: identity.clone(),
         metrics: metrics.clone(),
@@ -198,7 +199,7 @@ pub async fn run(args: RunArgs) -> Result<(), Error> {
 
     let lost = AtomicBool::new(false);
     let ended = tokio::select! {
-        ended = assembly.run(args.concurrency) => ended,
+        ended = assembly.run() => ended,
         never = keep_lease(leader.as_ref(), &metrics, &stopping, &lost) => match never {},
     };
     if lost.into_inner() {

@@ -116,7 +116,7 @@ pub struct Instance {
 }
 
 /// How an instance is laid out. Version 2 says nothing of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// 1 to 1024. Each has the same part of the size.
     pub shards: Option<i64>,

@@ -1,28 +1,21 @@
-//! Watches, queue and reconcile: what is at hand decides first, and only what is due costs calls.
+//! Watches and workers: what is at hand decides first, and only what is due costs calls.
 
+mod readable;
 mod reconcile;
+mod still;
 mod watches;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
-use futures::{StreamExt, future::join_all};
-use kube::{
-    Api, Client,
-    core::DeserializeGuard,
-    runtime::{
-        Controller,
-        controller::Config,
-        reflector::{self, ObjectRef},
-    },
-};
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use futures::future::select_all;
+use kube::{Api, Client};
+use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -30,10 +23,16 @@ use crate::{
     api::{Object, RedisInstance, RedisUpgrade},
     balance::Balances,
     book::Cache,
-    claims::Claims,
+    claims::{Claim, Claims},
+    index::{Index, Shown},
     observe::Observer,
+    queue::Queue,
     secrets::Secrets,
 };
+
+use readable::Readable;
+#[cfg(test)]
+pub(crate) use still::rests_at;
 
 /// All that a reconcile needs.
 pub struct Operator {
@@ -41,29 +40,23 @@ pub struct Operator {
     balances: Balances,
     cache: Cache,
     claims: Claims,
+    index: Arc<Index>,
     observer: Observer,
+    queue: Queue,
     secrets: Secrets,
     /// How many watches there are, and how many of them have shown all that there is.
     watches: usize,
     synced: AtomicUsize,
-    known: Mutex<HashMap<Object, Known>>,
     /// By how many seconds the clocks were said to be apart.
     clock_announced: AtomicI64,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// The state that the metric counts it under.
-    state: Option<&'static str>,
-    /// How often in a row it could not be looked after.
-    failures: u32,
 }
 
 impl Operator {
     /// `watches`: one for each namespace, and the book's. `random` spreads those that are tried again.
     pub fn new(
         actor: Arc<Actor>,
+        index: Arc<Index>,
         balances: Balances,
         cache: Cache,
         observer: Observer,
@@ -72,15 +65,16 @@ impl Operator {
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Self {
         Self {
+            queue: actor.queue.clone(),
             actor,
             balances,
             cache,
             claims: Claims::default(),
+            index,
             observer,
             secrets,
             watches,
             synced: AtomicUsize::new(0),
-            known: Mutex::default(),
             clock_announced: AtomicI64::new(0),
             random: Box::new(random),
         }
@@ -94,7 +88,7 @@ impl Operator {
     /// Runs until `stopping`: then nothing new is begun, and what runs is finished.
     ///
     /// # Errors
-    /// The watch of the book has ended by a fault of the operator.
+    /// A watch has ended by a fault of the operator.
     pub async fn run(
         self: Arc<Self>,
         client: Client,
@@ -103,87 +97,74 @@ impl Operator {
         concurrency: u16,
         stopping: CancellationToken,
     ) -> Result<(), String> {
-        let book: Api<DeserializeGuard<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
+        let book: Api<Readable<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
         let (synced, book_synced) = oneshot::channel();
-        let mut watching = AbortOnDropHandle::new(tokio::spawn(self.clone().watch_book(book, synced)));
+        let mut watching_book = AbortOnDropHandle::new(tokio::spawn(self.clone().watch_book(book, synced)));
         // Without the book, what is told would be wrong: it comes first.
-        let controllers = async {
-            tokio::select! {
-                biased;
-                synced = book_synced => if synced.is_err() { return },
-                () = stopping.cancelled() => return,
-            }
-            join_all(namespaces.iter().map(|namespace| {
-                self.clone().control(client.clone(), namespace.clone(), share(concurrency, namespaces.len()), &stopping)
-            }))
-            .await;
-        };
         tokio::select! {
             biased;
-            () = controllers => Ok(()),
-            _ = &mut watching => Err("the watch of the account book has ended".into()),
+            () = stopping.cancelled() => return Ok(()),
+            _ = book_synced => {}
+            _ = &mut watching_book => return Err("the watch of the account book has ended".into()),
+        }
+        let watches = namespaces.iter().map(|namespace| {
+            let watch = self.clone().watch_instances(client.clone(), namespace.clone());
+            AbortOnDropHandle::new(tokio::spawn(watch))
+        });
+        let watching_instances = select_all(watches.collect::<Vec<_>>());
+        tokio::select! {
+            biased;
+            () = self.work(concurrency, &stopping) => Ok(()),
+            _ = watching_instances => Err("the watch of RedisInstances has ended".into()),
+            _ = &mut watching_book => Err("the watch of the account book has ended".into()),
         }
     }
 
-    /// One controller, for one namespace or all.
-    async fn control(
-        self: Arc<Self>,
-        client: Client,
-        namespace: Option<String>,
-        concurrency: u16,
-        stopping: &CancellationToken,
-    ) {
-        let api = match &namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
-        let (reader, writer) = reflector::store();
-        let changes = self.clone().watch_instances(api, namespace.clone(), reader.clone(), writer);
-        Controller::for_stream(changes, reader)
-            .with_config(Config::default().concurrency(concurrency))
-            .reconcile_on(self.actor.wakes.stream(namespace))
-            .graceful_shutdown_on(stopping.clone().cancelled_owned())
-            .run(reconcile::reconcile, reconcile::on_error, self)
-            .for_each(|result| async {
-                if let Err(error) = result {
-                    tracing::debug!(%error, "a reconcile has failed");
+    /// Looks after one after the other, so many at a time.
+    async fn work(self: &Arc<Self>, concurrency: u16, stopping: &CancellationToken) {
+        let mut workers = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                Some(_) = workers.join_next() => {}
+                object = self.queue.next(), if workers.len() < usize::from(concurrency) => {
+                    workers.spawn(self.clone().reconcile(object));
                 }
-            })
-            .await;
+            }
+        }
+        while workers.join_next().await.is_some() {}
     }
 
-    fn appeared(&self, instance: &RedisInstance) {
-        self.known().entry(ObjectRef::from_obj(instance)).or_default();
-        self.actor.wakes.wake(self.claims.insert(instance));
+    /// A `RedisInstance` as the watch shows it. Is that news?
+    fn appeared(&self, object: &Object, instance: RedisInstance) -> bool {
+        let claim = Claim::new(object.clone(), &instance);
+        let (still, redis_id) = (self.still(&instance), instance.spec.redis_id.as_str().into());
+        let others = match self.index.insert(object, instance.trimmed(), still) {
+            Shown::Known => return false,
+            Shown::New | Shown::Changed => Vec::new(),
+            Shown::Moved(before) => self.claims.remove(object, &before),
+        };
+        self.queue.wake(others);
+        self.queue.wake(self.claims.insert(&redis_id, claim));
+        true
     }
 
     fn gone(&self, object: &Object) {
-        if let Some(known) = self.known().remove(object) {
-            self.actor.metrics.instance(known.state, None);
-        }
+        let Some((redis_id, counted)) = self.index.remove(object) else { return };
+        self.actor.metrics.instance(counted.map(reconcile::state), None);
+        self.forget(object);
+        self.queue.wake(self.claims.remove(object, &redis_id));
+    }
+
+    fn forget(&self, object: &Object) {
         self.observer.forget(object);
         self.balances.forget(object);
-        self.actor.reporter.forget(object);
-        self.actor.wakes.wake(self.claims.remove(object));
     }
 
     /// After a list: what was deleted while nobody watched.
     fn gone_meanwhile(&self, namespace: Option<&str>, listed: &HashSet<Object>) {
-        let watched = |object: &&Object| namespace.is_none() || object.namespace.as_deref() == namespace;
-        let known = self.known();
-        let gone: Vec<_> = known.keys().filter(watched).filter(|object| !listed.contains(*object)).cloned().collect();
-        drop(known);
-        for object in gone {
-            self.gone(&object);
-        }
+        let known = self.index.of(namespace);
+        known.iter().filter(|object| !listed.contains(*object)).for_each(|object| self.gone(object));
     }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Object, Known>> {
-        self.known.lock()
-    }
-}
-
-/// Each of several controllers' part of the concurrency, 1 at least.
-fn share(concurrency: u16, controllers: usize) -> u16 {
-    concurrency.div_ceil(u16::try_from(controllers.max(1)).unwrap_or(u16::MAX))
 }

@@ -8,10 +8,7 @@ use std::{
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::{
-    Resource, ResourceExt,
-    runtime::{controller::Action, reflector::ObjectRef},
-};
+use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::Operator;
@@ -24,6 +21,7 @@ use crate::{
     claims::Sight,
     cloud::{Caller, CloudError},
     decide::{Health, LookError, LookFailure, Owner, Seen, Situation, Step, Verdict, decide, sentence},
+    index::{Row, Source},
     observe::SecretUse,
     secrets,
 };
@@ -56,148 +54,176 @@ pub enum Error {
     Act(#[from] act::Trouble),
     #[error("the instance could not be looked at: {0}")]
     Look(CloudError),
+    #[error("it could not be read: {}", plain(.0))]
+    Unread(#[source] kube::Error),
     #[error("the status could not be written: {}", plain(.0))]
     Status(#[from] kube::Error),
     #[error("a fault of the operator itself: {0}")]
     Panic(String),
 }
 
-pub(super) async fn reconcile(instance: Arc<RedisInstance>, operator: Arc<Operator>) -> Result<Action, Error> {
-    let began = Instant::now();
-    let result = AssertUnwindSafe(operator.look_after(&instance)).catch_unwind().await.unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::Panic(what.unwrap_or("panic").to_owned()))
-    });
-    operator.actor.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
-    let object = ObjectRef::from_obj(&*instance);
-    match operator.known().get_mut(&object) {
-        Some(known) => known.failures = if result.is_ok() { 0 } else { known.failures.saturating_add(1) },
-        // Deleted meanwhile: what this reconcile has left behind goes too.
-        None => {
-            operator.observer.forget(&object);
-            operator.balances.forget(&object);
-            operator.actor.reporter.forget(&object);
-        }
-    }
-    result
-}
-
-pub(super) fn on_error(instance: Arc<RedisInstance>, error: &Error, operator: Arc<Operator>) -> Action {
-    let object = ObjectRef::from_obj(&*instance);
-    let Some(failures) = operator.known().get(&object).map(|known| known.failures) else {
-        return Action::await_change();
-    };
-    let wait = match error {
-        // Somebody has just written, or the watch is about to tell of a change: there is news.
-        Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
-        Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
-        Error::Act(act::Trouble::ClockJumped { left, .. } | act::Trouble::ClocksApart { left, .. }) => *left + NEWS,
-        _ => {
-            let wait =
-                Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
-            wait / 2 + (wait / 2).mul_f64((operator.random)() as f64 / u64::MAX as f64)
-        }
-    };
-    tracing::warn!(namespace = instance.namespace(), name = instance.name_any(), %error, ?wait, "this RedisInstance is tried again");
-    if let Error::Panic(what) = error {
-        let note = format!("A fault of the operator: {what}. It is tried again; please report it.");
-        let once = Some(format!("fault.{:x}", instance.metadata.generation.unwrap_or_default()));
-        operator.actor.reporter.event(instance.object_ref(&()), "Warning", "InternalError", "Reconcile", &note, once);
-    }
-    Action::requeue(wait)
-}
-
-/// What is known of one `RedisInstance` before anything is asked for it.
-struct View<'a> {
-    instance: &'a Arc<RedisInstance>,
+/// What is at hand before anything is asked for one `RedisInstance`.
+pub(super) struct View {
     object: Object,
+    pub(super) row: Row,
     /// `None` without usable credentials.
     caller: Option<Caller>,
     secret_version: String,
     /// The other one that owns the instance, and whether that is sure.
-    owner: Option<(String, bool)>,
-    /// Somebody asks for a look now.
-    requested: bool,
+    pub(super) owner: Option<(String, bool)>,
+    pub(super) seen: Seen,
+}
+
+/// As the metric calls it.
+pub(super) fn state(health: Health) -> &'static str {
+    match health {
+        Health::Ready => "ready",
+        Health::Reconciling => "reconciling",
+        Health::Stalled => "stalled",
+        Health::Unknown | Health::AsBefore => "unknown",
+    }
 }
 
 impl Operator {
-    async fn look_after(&self, instance: &Arc<RedisInstance>) -> Result<Action, Error> {
-        let instance = &self.actor.reporter.fresh(instance);
-        if instance.meta().deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
+    pub(super) async fn reconcile(self: Arc<Self>, object: Object) {
+        let began = Instant::now();
+        let result = AssertUnwindSafe(self.look_after(&object)).catch_unwind().await.unwrap_or_else(|panic| {
+            let what =
+                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Error::Panic(what.unwrap_or("panic").to_owned()))
+        });
+        self.actor.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
+        let again = match self.index.ended(&object, result.is_ok()) {
+            // Deleted meanwhile: what this reconcile has left behind goes too.
+            None => {
+                self.forget(&object);
+                None
+            }
+            Some(failures) => result.unwrap_or_else(|error| Some(self.tried_again(&object, &error, failures))),
+        };
+        self.queue.done(object, again);
+    }
+
+    /// How long until one that has failed is tried again.
+    fn tried_again(&self, object: &Object, error: &Error, failures: u32) -> Duration {
+        let wait = match error {
+            // Somebody has just written, or the watch is about to tell of a change: there is news.
+            Error::Act(act::Trouble::Changed) if failures <= 1 => NEWS,
+            Error::Act(act::Trouble::Book(error)) if failures <= 1 && error.is_news() => NEWS,
+            Error::Act(act::Trouble::ClockJumped { left, .. } | act::Trouble::ClocksApart { left, .. }) => *left + NEWS,
+            _ => {
+                let wait =
+                    Duration::from_secs(1).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(FAILING_AT_MOST);
+                wait / 2 + (wait / 2).mul_f64((self.random)() as f64 / u64::MAX as f64)
+            }
+        };
+        tracing::warn!(namespace = object.namespace(), name = object.name(), %error, ?wait, "this RedisInstance is tried again");
+        if let (Error::Panic(what), Some(instance)) = (error, self.index.get(object).and_then(|row| row.whole)) {
+            let note = format!("A fault of the operator: {what}. It is tried again; please report it.");
+            let once = Some(format!("fault.{:x}", instance.metadata.generation.unwrap_or_default()));
+            self.actor.reporter.event(instance.object_ref(&()), "Warning", "InternalError", "Reconcile", &note, once);
         }
-        let (view, seen) = self.view(instance).await?;
-        let (mut done, leave) = self.decide_at_hand(&view, seen);
-        let due = self.is_due(&view, &done);
+        wait
+    }
+
+    /// Returns when to look again, if not just when something changes.
+    async fn look_after(&self, object: &Object) -> Result<Option<Duration>, Error> {
+        let Some(row) = self.index.get(object) else { return Ok(None) };
+        let view = self.view(object, row).await?;
+        if self.is_still(&view) && self.clock_news().is_none() {
+            self.observer.set_active(object, false);
+            if matches!(view.seen, Seen::Instance(_)) {
+                self.count(object, Health::Ready);
+            }
+            return Ok(None);
+        }
+        let instance = match &view.row.whole {
+            Some(instance) => instance.clone(),
+            None => match self.read(object).await? {
+                Some(instance) => instance,
+                // The watch is about to say so.
+                None => return Ok(None),
+            },
+        };
+        if instance.meta().deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        self.look_closer(&view, &instance).await
+    }
+
+    /// Something may be due, or to be told.
+    async fn look_closer(&self, view: &View, instance: &Arc<RedisInstance>) -> Result<Option<Duration>, Error> {
+        let requested = instance.is_requested();
+        let (mut done, leave) = self.decide_at_hand(view, instance, requested);
+        let due = self.is_due(view, &done, requested);
         if let (Some(caller), true) = (&view.caller, due) {
             let subject =
                 Subject { instance, caller, secret_version: &view.secret_version, due: done.decision.step.is_some() };
             match self.actor.carry_out(&subject, leave).await {
                 Ok(after) => done = after,
                 Err(act::Trouble::Wait(wait)) => {
-                    self.tell(&view, &done, false).await?;
-                    return Ok(Action::requeue(wait));
+                    self.tell(view, instance, &done, false).await?;
+                    return Ok(Some(wait));
                 }
                 Err(error) => {
-                    self.tell_of_trouble(&view, &done, &error).await;
+                    self.tell_of_trouble(view, instance, &done, &error).await;
                     return Err(error.into());
                 }
             }
-            self.observer.saw(&view.object, caller, &instance.spec.redis_id, &done.seen);
+            self.observer.saw(&view.object, caller, &view.row.redis_id, &done.seen);
         }
         if view.owner.is_none() {
             // One that stands by must not send its owner's reader to sleep.
             self.observer.set_active(&view.object, done.decision.active);
         }
         self.announce_clock(instance);
-        self.tell(&view, &done, view.requested && sight(&done.seen).is_some()).await?;
+        self.tell(view, instance, &done, requested && sight(&done.seen).is_some()).await?;
         match done.seen {
             // Readers say when the cloud is back; a look of our own that failed is ours to repeat.
             Seen::Failed(LookFailure { cause: LookError::Cloud(error), .. }) if due => Err(Error::Look(error)),
-            _ => Ok(self.next(instance, &done)),
+            _ => Ok(self.again(instance, &done)),
         }
     }
 
     /// Credentials, the latest list, and who owns the instance.
-    async fn view<'a>(&self, instance: &'a Arc<RedisInstance>) -> Result<(View<'a>, Seen), Error> {
-        let object = ObjectRef::from_obj(&**instance);
-        let namespace = instance.namespace().unwrap_or_default();
-        let secret = &instance.spec.credentials_secret_ref.name;
-        let requested = instance.is_requested();
-        if requested {
-            self.secrets.forget(&namespace, secret);
+    async fn view(&self, object: &Object, row: Row) -> Result<View, Error> {
+        let Source { namespace, secret, region } = &*row.source;
+        if row.whole.as_ref().is_some_and(|instance| instance.is_requested()) {
+            self.secrets.forget(namespace, secret);
         }
-        let (caller, secret_version, seen) = match self.secrets.get(&namespace, secret).await {
+        let (caller, secret_version, seen) = match self.secrets.get(namespace, secret).await {
             Ok(keys) => {
-                let caller = Caller::new(keys.credentials, instance.spec.region.clone());
-                let used = SecretUse { name: secret.clone(), version: keys.version.clone() };
-                let seen = self.observer.watch(&object, used, &caller, &instance.spec.redis_id);
+                let caller = Caller::new(keys.credentials, region.clone());
+                let used =
+                    SecretUse { namespace: namespace.clone(), name: secret.clone(), version: keys.version.clone() };
+                let seen = self.observer.watch(object, used, &caller, &row.redis_id);
                 (Some(caller), keys.version, seen)
             }
             Err(secrets::Error::Unusable(problem)) => {
-                self.observer.forget(&object);
+                self.observer.forget(object);
                 let failure = LookFailure { cause: LookError::Credentials(problem), lasting: true };
                 (None, String::new(), Seen::Failed(failure))
             }
             Err(error) => return Err(error.into()),
         };
         if let Some(sight) = sight(&seen) {
-            self.actor.wakes.wake(self.claims.sees(instance, sight));
+            self.queue.wake(self.claims.sees(object, &row.redis_id, sight));
         }
-        let owner = self.claims.other_owner(instance);
-        Ok((View { instance, object, caller, secret_version, owner, requested }, seen))
+        let owner = self.claims.other_owner(object, &row.redis_id);
+        Ok(View { object: object.clone(), row, caller, secret_version, owner, seen })
     }
 
     /// Decides with the watched book and the latest list. An order also needs leave: while its account's balance is known to be too low, it
     /// waits, but for one probe.
-    fn decide_at_hand(&self, view: &View<'_>, seen: Seen) -> (Done, Option<Leave>) {
+    fn decide_at_hand(&self, view: &View, instance: &Arc<RedisInstance>, requested: bool) -> (Done, Option<Leave>) {
+        let seen = view.seen.clone();
         // What another one ordered is not shown as this one's.
         let owner = view.owner.as_ref().map(|(name, is_sure)| Owner { name, is_sure: *is_sure });
         let is_others = owner.is_some_and(|owner| owner.is_sure);
-        let entries = if is_others { Vec::new() } else { self.cache.entries(&view.instance.spec.redis_id) };
+        let entries = if is_others { Vec::new() } else { self.cache.entries(&view.row.redis_id) };
         let now = self.actor.calls.now();
         let situation = Situation {
-            instance: view.instance,
+            instance,
             owner,
             entries: &entries,
             seen: &seen,
@@ -211,7 +237,7 @@ impl Operator {
         let mut decision = decide(&self.actor.policy, &situation);
         let Some(Caller { account, .. }) = &view.caller else { return (Done { entries, seen, decision }, None) };
         // Somebody's word goes for what only the fresh look calls for, too.
-        let mut leave = view.requested.then(|| self.balances.leave(account));
+        let mut leave = requested.then(|| self.balances.leave(account));
         if leave.is_none() && matches!(decision.step, Some(Step::Order { .. })) {
             match self.balances.ask_leave(account, &view.object) {
                 Ok(given) => leave = Some(given),
@@ -225,28 +251,41 @@ impl Operator {
     }
 
     /// Is there something to do, or has the moment come at which a look tells more?
-    fn is_due(&self, view: &View<'_>, done: &Done) -> bool {
+    fn is_due(&self, view: &View, done: &Done, requested: bool) -> bool {
         let has_come = done.decision.again.is_some_and(|again| again <= self.actor.calls.now());
-        let due = done.decision.step.is_some() || has_come || view.requested;
+        let due = done.decision.step.is_some() || has_come || requested;
         // Before all namespaces are listed, an older one may own the instance.
-        due && view.owner.is_none() && done.seen != Seen::NotYet && self.is_synced()
+        due && view.owner.is_none() && !matches!(done.seen, Seen::NotYet { .. }) && self.is_synced()
     }
 
     /// Tells what was decided. `handled`: the look that somebody asked for was made.
-    async fn tell(&self, view: &View<'_>, done: &Done, handled: bool) -> Result<(), Error> {
-        let verdict = &done.decision.verdict;
-        self.actor.reporter.status(view.instance, &done.entries, &done.seen, verdict, handled).await?;
-        self.count(&view.object, verdict);
+    async fn tell(&self, view: &View, instance: &Arc<RedisInstance>, done: &Done, handled: bool) -> Result<(), Error> {
+        self.write_status(view, instance, done, &done.decision.verdict, handled).await
+    }
+
+    async fn write_status(
+        &self,
+        view: &View,
+        instance: &Arc<RedisInstance>,
+        done: &Done,
+        verdict: &Verdict,
+        handled: bool,
+    ) -> Result<(), Error> {
+        let written = self.actor.reporter.status(instance, &done.entries, &done.seen, verdict, handled).await?;
+        if let Some(written) = written {
+            self.learn(&view.object, written);
+        }
+        self.count(&view.object, verdict.health);
         Ok(())
     }
 
     /// What was to be done could not be done: people must see why.
-    async fn tell_of_trouble(&self, view: &View<'_>, done: &Done, error: &act::Trouble) {
+    async fn tell_of_trouble(&self, view: &View, instance: &Arc<RedisInstance>, done: &Done, error: &act::Trouble) {
         let said = sentence(&error.to_string());
         let (reason, message) = match error {
             // Passing: there is news, or a limit.
             act::Trouble::Wait(_) | act::Trouble::Changed | act::Trouble::Stopping => return,
-            act::Trouble::Book(error) if error.is_news() && self.failures(&view.object) == 0 => return,
+            act::Trouble::Book(error) if error.is_news() && view.row.failures == 0 => return,
             act::Trouble::Book(book::Error::TooSlow) => (
                 "CloudUnavailable",
                 format!("Nothing is ordered while the cloud or the API server is too slow: {said}"),
@@ -287,21 +326,17 @@ impl Operator {
             _ => Health::Reconciling,
         };
         let verdict = Verdict { health, reason: reason.into(), message, error: None };
-        match self.actor.reporter.status(view.instance, &done.entries, &done.seen, &verdict, false).await {
-            Ok(()) => self.count(&view.object, &verdict),
-            Err(error) => tracing::debug!(%error, "the status could not be written either"),
+        if let Err(error) = self.write_status(view, instance, done, &verdict, false).await {
+            tracing::debug!(%error, "the status could not be written either");
         }
     }
 
-    fn failures(&self, object: &Object) -> u32 {
-        self.known().get(object).map_or(0, |known| known.failures)
-    }
-
-    /// Once, when the cloud's clock and ours are found apart, and again when they are by much more or less.
-    fn announce_clock(&self, instance: &RedisInstance) {
-        let Some(offset) = self.actor.calls.clock_offset() else { return };
-        let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs().as_secs());
-        let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset.as_secs() };
+    /// By how many seconds the cloud's clock was said to be ahead of ours, is, and is to be told to be, if that is news: once when they are
+    /// found apart, and again when they are by much more or less.
+    fn clock_news(&self) -> Option<[i64; 3]> {
+        let offset = self.actor.calls.clock_offset()?.as_secs();
+        let (known, by) = (self.clock_announced.load(Ordering::Relaxed), offset.unsigned_abs());
+        let told = if by < CLOCK_WORTH_A_WORD { 0 } else { offset };
         let is_news = match (known, told) {
             (0, 0) => false,
             (0, _) => true,
@@ -309,55 +344,52 @@ impl Operator {
             (_, 0) => by < CLOCK_WORTH_A_WORD / 3,
             _ => told.abs_diff(known) >= CLOCK_NEWS,
         };
+        is_news.then_some([known, offset, told])
+    }
+
+    fn announce_clock(&self, instance: &RedisInstance) {
+        let Some([known, offset, told]) = self.clock_news() else { return };
         // Of several at once one tells it.
-        if !is_news || self.clock_announced.swap(told, Ordering::Relaxed) != known {
+        if self.clock_announced.swap(told, Ordering::Relaxed) != known {
             return;
         }
         if told == 0 {
-            return tracing::info!(offset_seconds = offset.as_secs(), "the operator's clock is right again");
+            return tracing::info!(offset_seconds = offset, "the operator's clock is right again");
         }
-        let way = if offset.is_negative() { "ahead of" } else { "behind" };
+        let way = if offset < 0 { "ahead of" } else { "behind" };
+        let by = offset.unsigned_abs();
         let note = format!(
             "The operator's clock is {by} s {way} the cloud's. It works on by the cloud's. Set the clock of its node right, if it is that one."
         );
-        tracing::warn!(offset_seconds = offset.as_secs(), "{note}");
+        tracing::warn!(offset_seconds = offset, "{note}");
         let once = Some("clock".to_owned());
         self.actor.reporter.event(instance.object_ref(&()), "Warning", "ClockSkew", "Look", &note, once);
     }
 
-    /// Counts it under its state.
-    fn count(&self, object: &Object, verdict: &Verdict) {
-        let state = match verdict.health {
-            Health::Ready => "ready",
-            Health::Reconciling => "reconciling",
-            Health::Stalled => "stalled",
-            Health::Unknown => "unknown",
-            Health::AsBefore => return,
-        };
-        if let Some(known) = self.known().get_mut(object) {
-            let before = known.state.replace(state);
-            if before != Some(state) {
-                self.actor.metrics.instance(before, Some(state));
-            }
+    fn count(&self, object: &Object, health: Health) {
+        if health != Health::AsBefore
+            && let Some(before) = self.index.count(object, health)
+        {
+            self.actor.metrics.instance(before.map(state), Some(state(health)));
         }
     }
 
-    fn next(&self, instance: &RedisInstance, done: &Done) -> Action {
+    fn again(&self, instance: &RedisInstance, done: &Done) -> Option<Duration> {
         let now = self.actor.calls.now();
         let is_new = instance.creation_timestamp().is_some_and(|created| now.duration_since(created.0).abs() < NEW);
         match (&done.seen, done.decision.again) {
             // What was found to do on the way is done by the next one.
-            _ if done.decision.step.is_some() => Action::requeue(NEWS),
+            _ if done.decision.step.is_some() => Some(NEWS),
             (_, Some(again)) => {
                 // Whole seconds: the Date of a look is past that moment a second later. Not too far ahead: the Date that it was
                 // reckoned from may be wrong, and to decide again costs nothing.
                 let wait = again.duration_since(now) + SignedDuration::from_secs(1);
-                Action::requeue(wait.clamp(AGAIN_AT_LEAST, AGAIN_AT_MOST).unsigned_abs())
+                Some(wait.clamp(AGAIN_AT_LEAST, AGAIN_AT_MOST).unsigned_abs())
             }
             (Seen::Failed(LookFailure { cause: LookError::Credentials(_), .. }), None) => {
-                Action::requeue(if is_new { SECRET_SOON } else { SECRET_AGAIN })
+                Some(if is_new { SECRET_SOON } else { SECRET_AGAIN })
             }
-            _ => Action::await_change(),
+            _ => None,
         }
     }
 }
@@ -370,7 +402,7 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 /// Could it observe its instance? `None` as long as that isn't known.
 fn sight(seen: &Seen) -> Option<Sight> {
     match seen {
-        Seen::NotYet => None,
+        Seen::NotYet { .. } => None,
         Seen::Instance(_) => Some(Sight::Sees),
         Seen::Absent(_) => Some(Sight::Blind),
         Seen::Failed(failure) if failure.is_final() => Some(Sight::Blind),

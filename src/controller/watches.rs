@@ -1,38 +1,39 @@
-//! The watches: they feed the store, the claims and the cache of the book, and keep one bad object from halting the others.
+//! The watches: they feed the index, the claims and the cache of the book, and keep one bad object from halting the others.
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
 };
 
-use futures::{Stream, StreamExt, TryStreamExt, future::ready};
+use futures::StreamExt;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Api, Resource, ResourceExt,
-    core::{DeserializeGuard, error_boundary::InvalidObject},
+    Api, Client, Resource,
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
 use tokio::sync::oneshot;
 
-use super::Operator;
+use super::{
+    Operator,
+    readable::{Readable, Unreadable},
+};
 use crate::{
-    api::{RedisInstance, RedisUpgrade},
+    api::{Object, RedisInstance, RedisUpgrade},
     api_server::plain_watch,
 };
 
+/// Objects in one answer of a list.
+const PAGE: u32 = 500;
+
 impl Operator {
     /// Keeps the cache of the book up to date, and wakes those whose entries change.
-    pub(super) async fn watch_book(
-        self: Arc<Self>,
-        api: Api<DeserializeGuard<RedisUpgrade>>,
-        synced: oneshot::Sender<()>,
-    ) {
+    pub(super) async fn watch_book(self: Arc<Self>, api: Api<Readable<RedisUpgrade>>, synced: oneshot::Sender<()>) {
         let mut synced = Some(synced);
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
+        let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff());
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => readable(event, |bad| {
@@ -41,7 +42,6 @@ impl Operator {
                         error = bad.error,
                         "an entry of the account book can't be read: nothing is ordered for its instance"
                     );
-                    None
                 }),
                 Err(error) => {
                     tracing::warn!(
@@ -53,7 +53,7 @@ impl Operator {
             };
             let done = matches!(event, Some(Event::InitDone));
             for redis_id in event.map(|event| self.cache.apply(event)).unwrap_or_default() {
-                self.actor.wakes.wake(self.claims.of(&redis_id));
+                self.queue.wake(self.claims.of(&redis_id));
             }
             if let Some(synced) = synced.take_if(|_| done) {
                 self.synced.fetch_add(1, Ordering::Relaxed);
@@ -63,48 +63,57 @@ impl Operator {
         }
     }
 
-    /// The changes of all `RedisInstance`s, kept in the store, with the claims kept up to date on the way.
-    pub(super) fn watch_instances(
-        self: Arc<Self>,
-        api: Api<DeserializeGuard<RedisInstance>>,
-        namespace: Option<String>,
-        store: Store<RedisInstance>,
-        writer: Writer<RedisInstance>,
-    ) -> impl Stream<Item = Result<RedisInstance, watcher::Error>> + Send + 'static {
-        let mut listed = HashSet::new();
-        let mut first = true;
-        let events = watcher(api, watcher::Config::default().page_size(500))
-            .default_backoff()
-            .inspect_err(|error| {
-                tracing::warn!(error = plain_watch(error), "the watch of RedisInstances has failed; it is tried again");
-            })
-            .try_filter_map({
-                let operator = self.clone();
-                move |event| {
-                    let event = readable(event, |bad| operator.unreadable(&store, bad));
-                    ready(Ok(event))
+    /// Keeps the index and the claims up to date, and wakes those that change. In a list nobody is woken before its end: until then an older
+    /// one may come that owns the instance.
+    pub(super) async fn watch_instances(self: Arc<Self>, client: Client, namespace: Option<String>) {
+        let api: Api<Readable<RedisInstance>> = match &namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let (mut listed, mut news) = (HashSet::new(), Vec::new());
+        let mut is_first = true;
+        let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff());
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => readable(event, |bad| self.unreadable(bad)),
+                Err(error) => {
+                    tracing::warn!(
+                        error = plain_watch(&error),
+                        "the watch of RedisInstances has failed; it is tried again"
+                    );
+                    continue;
                 }
-            })
-            .inspect_ok(move |event| match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(instance) => {
-                    listed.insert(ObjectRef::from_obj(instance));
-                    self.appeared(instance);
+            };
+            match event {
+                None => {}
+                Some(Event::Init) => listed.clear(),
+                Some(Event::InitApply(instance)) => {
+                    let object = Object::of(&instance);
+                    if self.appeared(&object, instance) {
+                        news.push(object.clone());
+                    }
+                    listed.insert(object);
                 }
-                Event::InitDone => {
+                Some(Event::InitDone) => {
                     self.gone_meanwhile(namespace.as_deref(), &std::mem::take(&mut listed));
-                    if std::mem::take(&mut first) {
+                    if std::mem::take(&mut is_first) {
                         self.synced.fetch_add(1, Ordering::Relaxed);
                     }
+                    self.queue.wake(std::mem::take(&mut news));
                 }
-                Event::Apply(instance) => self.appeared(instance),
-                Event::Delete(instance) => self.gone(&ObjectRef::from_obj(instance)),
-            });
-        events.modify(|instance| instance.managed_fields_mut().clear()).reflect(writer).applied_objects()
+                Some(Event::Apply(instance)) => {
+                    let object = Object::of(&instance);
+                    if self.appeared(&object, instance) {
+                        self.queue.wake([object]);
+                    }
+                }
+                Some(Event::Delete(instance)) => self.gone(&Object::of(&instance)),
+            }
+        }
     }
 
     /// An object that this version can't read is as good as gone, and it is said; all others go on.
-    fn unreadable(&self, store: &Store<RedisInstance>, bad: InvalidObject) -> Option<RedisInstance> {
+    fn unreadable(&self, bad: Unreadable) {
         let ObjectMeta { name, namespace, uid, generation, .. } = bad.metadata;
         let error = bad.error;
         tracing::error!(
@@ -131,28 +140,18 @@ impl Operator {
             &format!("This RedisInstance can't be read: {error}"),
             once,
         );
-        let last_read = store.get(&ObjectRef::new(&name?).within(&namespace?))?;
-        Some(RedisInstance::clone(&last_read))
+        self.gone(&Object::new(&namespace.unwrap_or_default(), &name.unwrap_or_default()));
     }
 }
 
-/// The event without its guard. An object that can't be read is replaced by what `instead` gives, as deleted, or left out.
-fn readable<K: Resource>(
-    event: Event<DeserializeGuard<K>>,
-    instead: impl FnOnce(InvalidObject) -> Option<K>,
-) -> Option<Event<K>> {
-    match event {
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
-        Event::InitApply(DeserializeGuard(Ok(object))) => Some(Event::InitApply(object)),
-        Event::Apply(DeserializeGuard(Ok(object))) => Some(Event::Apply(object)),
-        Event::Delete(DeserializeGuard(Ok(object))) => Some(Event::Delete(object)),
-        Event::InitApply(DeserializeGuard(Err(bad))) => {
-            instead(bad);
-            None
-        }
-        Event::Apply(DeserializeGuard(Err(bad))) | Event::Delete(DeserializeGuard(Err(bad))) => {
-            instead(bad).map(Event::Delete)
-        }
-    }
+/// The event of an object that can be read.
+fn readable<K>(event: Event<Readable<K>>, unreadable: impl FnOnce(Unreadable)) -> Option<Event<K>> {
+    let (event, object): (fn(K) -> Event<K>, _) = match event {
+        Event::Init => return Some(Event::Init),
+        Event::InitDone => return Some(Event::InitDone),
+        Event::InitApply(Readable(object)) => (Event::InitApply, object),
+        Event::Apply(Readable(object)) => (Event::Apply, object),
+        Event::Delete(Readable(object)) => (Event::Delete, object),
+    };
+    object.map(event).map_err(unreadable).ok()
 }

@@ -27,6 +27,7 @@ pub use codes::is_balance;
 pub use decision::{Decision, Health, Step, Verdict};
 pub use situation::{Deal, LookError, LookFailure, Owner, Seen, Situation};
 pub use sizes::sizes_sold;
+pub use unseen::FIRST_LOOK;
 
 /// Settings of the policy.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,7 @@ pub fn decide(policy: &Policy, situation: &Situation<'_>) -> Decision {
         return Decision::rest(owned_by(situation, owner));
     }
     let look = match situation.seen {
-        Seen::NotYet => return unseen::not_yet(situation),
+        Seen::NotYet { long } => return unseen::not_yet(situation, *long),
         Seen::Failed(look) => return unseen::decide(situation, look),
         Seen::Absent(at) => Look { instance: None, at: *at, action: situation.dialect.describe },
         Seen::Instance(seen) => Look { instance: Some(&seen.value), at: seen.at, action: situation.dialect.describe },

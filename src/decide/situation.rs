@@ -56,7 +56,10 @@ pub struct Deal {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
     /// Nobody has looked yet.
-    NotYet,
+    NotYet {
+        /// For so long that it should be said: [`super::FIRST_LOOK`].
+        long: bool,
+    },
     Instance(Dated<Instance>),
     /// The cloud was asked for this very instance and has none (invariant B10).
     Absent(Timestamp),

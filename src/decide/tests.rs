@@ -65,7 +65,7 @@ fn wants(mem_size: i64) -> Case {
         instance: testing::instance("sessions", "uid", mem_size),
         owner: None,
         entries: Vec::new(),
-        seen: Seen::NotYet,
+        seen: Seen::NotYet { long: false },
         deal: None,
         layout: Layout::default(),
         dialect: DIALECT,

@@ -1,7 +1,8 @@
 //! What people are told when the instance could not be looked at: somebody must act, or the cloud is waited for.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
-use kube::ResourceExt;
 
 use super::{
     Decision, Health, LookError, LookFailure, Situation, Verdict,
@@ -12,18 +13,16 @@ use crate::cloud::Meaning;
 
 /// The first look takes a moment. When it takes long, one that nothing was told of must not look finished: without conditions kstatus takes
 /// it for that.
-const FIRST_LOOK: SignedDuration = SignedDuration::from_secs(2);
+pub const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// Nobody has looked yet.
-pub(super) fn not_yet(situation: &Situation<'_>) -> Decision {
-    let created = situation.instance.creation_timestamp().map_or(situation.now, |created| created.0);
-    let tell_after = later(created, FIRST_LOOK);
+/// Nobody has looked yet. `long`: for [`FIRST_LOOK`] or more.
+pub(super) fn not_yet(situation: &Situation<'_>, long: bool) -> Decision {
     let verdict = Verdict::reconciling("CloudUnavailable", "The cloud has not answered yet.".into());
-    // (Of a clock that is behind the API server's that moment may be far off.)
-    if situation.is_untold() && situation.now.duration_since(created).abs() > FIRST_LOOK {
+    if situation.is_untold() && long {
         return Decision::rest(verdict);
     }
     let as_before = Decision::rest(Verdict { health: Health::AsBefore, ..verdict });
+    let tell_after = SignedDuration::try_from(FIRST_LOOK).map_or(situation.now, |wait| later(situation.now, wait));
     if situation.is_untold() { as_before.again_after(tell_after) } else { as_before }
 }
 

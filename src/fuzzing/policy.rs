@@ -99,7 +99,7 @@ fn judge_all(instance: &RedisInstance, entries: &[RedisUpgrade]) {
         }
         judge(instance, entries, &Seen::Absent(at(second).0), None);
     }
-    judge(instance, entries, &Seen::NotYet, None);
+    judge(instance, entries, &Seen::NotYet { long: true }, None);
 }
 
 /// What is decided is sound, and can be told.

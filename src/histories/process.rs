@@ -138,6 +138,7 @@ fn work(
         limits: Limits::new(5.0, random.clone()).expect("a good rate"),
         policy: POLICY,
         namespaces,
+        concurrency: 32,
         book_namespace: "book".into(),
         identity: who.into(),
         metrics: Arc::new(Metrics::new()),
@@ -145,6 +146,6 @@ fn work(
     };
     let assembly = Assembly::new(parts, now, random);
     async move {
-        drop(assembly.run(32).await);
+        drop(assembly.run().await);
     }
 }

@@ -1,7 +1,5 @@
 //! Reading the cloud's list, page by page.
 
-use std::collections::HashMap;
-
 use tokio::time::sleep;
 
 use crate::{
@@ -13,37 +11,37 @@ use crate::{
 /// A list of more pages than this is not believed.
 const PAGES: usize = 10_000;
 
-/// What was listed, by redisId.
-pub(super) type Found = HashMap<String, Dated<Instance>>;
-
-/// The whole list. Instances that come or go between two pages may be missed, and by the documents those in a VPC are not in it.
-pub(super) async fn whole(calls: &Calls, caller: &Caller) -> Result<Found, CloudError> {
-    let mut found = Found::new();
+/// The whole list, page by page. Instances that come or go between two pages may be missed, and by the documents those in a VPC are not in it.
+pub(super) async fn whole(
+    calls: &Calls,
+    caller: &Caller,
+    mut take: impl FnMut(Dated<Instance>),
+) -> Result<(), CloudError> {
     let mut next = Some(0);
     for _ in 0..PAGES {
         let Some(offset) = next else { break };
         let page = patiently(|| calls.list(caller, offset)).await?;
         pass(Point::PageRead, "");
         next = page.value.next;
-        collect(caller, page, &mut found);
+        each(caller, page, &mut take);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Asks for those that are missing, many in one call, where the API can. What doesn't come of it is left out.
 pub(super) async fn missing(
     calls: &Calls,
     caller: &Caller,
-    found: &mut Found,
-    missing_from: impl FnOnce(&Found) -> Vec<String>,
+    missing: impl FnOnce() -> Vec<String>,
+    mut take: impl FnMut(Dated<Instance>),
 ) {
     let most = calls.most_ids();
     if most == 0 {
         return;
     }
-    for ids in missing_from(found).chunks(most) {
+    for ids in missing().chunks(most) {
         match patiently(|| calls.list_some(caller, ids)).await {
-            Ok(page) => collect(caller, page, found),
+            Ok(page) => each(caller, page, &mut take),
             Err(error) => {
                 tracing::debug!(region = caller.region, %error, "instances could not be asked for together");
                 // For one that isn't there, perhaps: each of these is asked for by itself, and the others may go together.
@@ -55,12 +53,11 @@ pub(super) async fn missing(
     }
 }
 
-fn collect(caller: &Caller, Dated { value: page, at }: Dated<Page>, found: &mut Found) {
+fn each(caller: &Caller, Dated { value: page, at }: Dated<Page>, take: &mut impl FnMut(Dated<Instance>)) {
     for doubt in &page.doubts {
         tracing::warn!(region = caller.region, doubt, "a row of the cloud's list is left out");
     }
-    let instances = page.instances.into_iter();
-    found.extend(instances.map(|instance| (instance.redis_id.clone(), Dated { value: instance, at })));
+    page.instances.into_iter().for_each(|value| take(Dated { value, at }));
 }
 
 /// A reader has its own time: it waits where the limit tells it to.

@@ -3,6 +3,7 @@
 
 mod list;
 mod reader;
+mod row;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,8 +14,9 @@ use crate::{
     calls::Calls,
     cloud::{Account, Caller, regions},
     decide::{Policy, Seen},
+    index::RedisId,
+    queue::Queue,
     secrets::Secrets,
-    wakes::Wakes,
 };
 
 use reader::Reader;
@@ -22,10 +24,22 @@ use reader::Reader;
 type Key = (Account, String);
 
 /// Which Secret a key is from, and its resourceVersion.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretUse {
+    pub namespace: String,
     pub name: String,
     pub version: String,
+}
+
+struct Place {
+    reader: Arc<Reader>,
+    redis_id: RedisId,
+}
+
+impl Place {
+    fn leave(&self, object: &Object) {
+        self.reader.leave(object, &self.redis_id);
+    }
 }
 
 #[derive(Clone)]
@@ -36,64 +50,61 @@ pub struct Observer {
 struct Shared {
     calls: Calls,
     secrets: Secrets,
-    wakes: Wakes,
+    queue: Queue,
     policy: Policy,
     readers: Mutex<HashMap<Key, Arc<Reader>>>,
-    /// Which reader each `RedisInstance` is with, and under which redisId.
-    places: Mutex<HashMap<Object, (Key, String)>>,
+    /// Where each `RedisInstance` watches.
+    places: Mutex<HashMap<Object, Place>>,
 }
 
 impl Observer {
-    pub fn new(calls: Calls, secrets: Secrets, wakes: Wakes, policy: Policy) -> Self {
+    pub fn new(calls: Calls, secrets: Secrets, queue: Queue, policy: Policy) -> Self {
         let (readers, places) = Default::default();
-        Self { shared: Arc::new(Shared { calls, secrets, wakes, policy, readers, places }) }
+        Self { shared: Arc::new(Shared { calls, secrets, queue, policy, readers, places }) }
     }
 
     /// What is known of an instance. From now on `object` is woken when that changes.
-    pub fn watch(&self, object: &Object, secret: SecretUse, caller: &Caller, redis_id: &str) -> Seen {
+    pub fn watch(&self, object: &Object, secret: SecretUse, caller: &Caller, redis_id: &RedisId) -> Seen {
         let key = key(caller);
-        let place = (key.clone(), redis_id.to_owned());
-        let before = self.shared.places.lock().insert(object.clone(), place.clone());
-        if let Some(before) = before.filter(|before| *before != place) {
-            self.leave(object, &before);
-        }
-        loop {
+        let (reader, seen) = loop {
             let reader = self.reader(&key, caller);
-            if let Some(seen) = reader.watch(object, &secret, redis_id) {
-                return seen;
+            if let Some(seen) = reader.watch(object, secret.clone(), redis_id) {
+                break (reader, seen);
             }
             // That reader has just ended for want of watchers: take a new one.
             self.shared.readers.lock().retain(|_, other| !Arc::ptr_eq(other, &reader));
+        };
+        let place = Place { reader: reader.clone(), redis_id: redis_id.clone() };
+        let before = self.shared.places.lock().insert(object.clone(), place);
+        if let Some(before) =
+            before.filter(|before| !Arc::ptr_eq(&before.reader, &reader) || before.redis_id != *redis_id)
+        {
+            before.leave(object);
         }
+        seen
     }
 
     /// Takes a fresh look at one instance into account, if it had an answer. Others that watch it hear of news: to the next list it is none.
     pub fn saw(&self, object: &Object, caller: &Caller, redis_id: &str, seen: &Seen) {
-        if matches!(seen, Seen::NotYet | Seen::Failed(_)) {
+        if matches!(seen, Seen::NotYet { .. } | Seen::Failed(_)) {
             return;
         }
         let reader = self.shared.readers.lock().get(&key(caller)).cloned();
         let watchers = reader.map(|reader| reader.saw(redis_id, seen)).unwrap_or_default();
-        self.shared.wakes.wake(watchers.into_iter().filter(|other| other != object));
+        self.shared.queue.wake(watchers.into_iter().filter(|other| other != object));
     }
 
     /// Says whether something is on its way for this one: then it is looked at often.
     pub fn set_active(&self, object: &Object, active: bool) {
-        let Some((key, redis_id)) = self.shared.places.lock().get(object).cloned() else { return };
-        let Some(reader) = self.shared.readers.lock().get(&key).cloned() else { return };
-        reader.set_active(&redis_id, active, &self.shared.policy);
+        if let Some(Place { reader, redis_id }) = self.shared.places.lock().get(object) {
+            reader.set_active(redis_id, active, &self.shared.policy);
+        }
     }
 
     /// Nobody needs to be woken for this one any more.
     pub fn forget(&self, object: &Object) {
         if let Some(place) = self.shared.places.lock().remove(object) {
-            self.leave(object, &place);
-        }
-    }
-
-    fn leave(&self, object: &Object, (key, redis_id): &(Key, String)) {
-        if let Some(reader) = self.shared.readers.lock().get(key).cloned() {
-            reader.leave(object, redis_id);
+            place.leave(object);
         }
     }
 

@@ -98,7 +98,7 @@ fn size_and_state_are_those_of_the_look_and_stay_while_none_succeeds() {
     instance.status = Some(with(&instance, &seen(InstanceState::Unknown(-3), 1024)));
     assert_eq!(after(&instance).instance_status.as_deref(), Some("Unknown(-3)"));
     let failed = Seen::Failed(LookFailure { cause: LookError::Credentials(String::new()), lasting: true });
-    for unseen in [failed, Seen::NotYet] {
+    for unseen in [failed, Seen::NotYet { long: true }] {
         let kept = with(&instance, &unseen);
         assert_eq!((kept.mem_size, kept.instance_status.as_deref()), (Some(1024), Some("Unknown(-3)")));
     }
@@ -140,7 +140,8 @@ fn the_annotation_is_echoed_once_it_was_handled() {
     let mut instance = testing::instance("sessions", "uid", 1024);
     instance.metadata.annotations = Some([("crs.qcloud.com/requestedAt".to_owned(), "x".repeat(300))].into());
     let told = |instance: &RedisInstance, health, handled| {
-        status(instance, &[], &Seen::NotYet, &verdict(health, "Word", None), handled, at(5).0).last_handled_requested_at
+        status(instance, &[], &Seen::NotYet { long: false }, &verdict(health, "Word", None), handled, at(5).0)
+            .last_handled_requested_at
     };
     assert_eq!(told(&instance, Health::Ready, false), None);
     let echoed = told(&instance, Health::AsBefore, true);

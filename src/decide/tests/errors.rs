@@ -242,12 +242,10 @@ fn a_reader_may_give_up_only_for_what_somebody_must_act_on() {
 #[test]
 fn one_that_is_not_looked_at_for_seconds_does_not_look_finished() {
     let mut case = wants(2048);
-    case.instance.metadata.creation_timestamp = Some(at(SIGNED));
     case.instance.status = None;
-    case.now = at(SIGNED + 1).0;
     let soon = case.decide();
     assert_eq!((soon.verdict.health, soon.again), (Health::AsBefore, Some(at(SIGNED + 2).0)));
-    case.now = at(SIGNED + 3).0;
+    case.seen = Seen::NotYet { long: true };
     let late = case.decide();
     assert_eq!((late.verdict.health, late.verdict.reason.as_str()), (Health::Reconciling, "CloudUnavailable"));
     assert_eq!(late.again, None);
@@ -255,7 +253,10 @@ fn one_that_is_not_looked_at_for_seconds_does_not_look_finished() {
     // What was told before stays until there is news.
     let told = crate::report::status(&case.instance, &[], &case.seen, &late.verdict, false, case.now);
     case.instance.status = Some(told);
-    assert_eq!(case.decide().verdict.health, Health::AsBefore);
+    for long in [false, true] {
+        case.seen = Seen::NotYet { long };
+        assert_eq!(case.rests(Health::AsBefore, "CloudUnavailable"), None);
+    }
 }
 
 /// The newest order was refused by API 3.0 at [`SIGNED`].

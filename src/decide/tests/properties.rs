@@ -5,10 +5,12 @@ use proptest::{collection::vec, option, prelude::*, sample::select, test_runner:
 use super::*;
 use crate::{
     api::{
-        Failure, Mode, NEVER_SENT, Phase,
+        Failure, Mode, NEVER_SENT, Phase, RedisInstanceStatus,
         testing::{self, failure},
     },
     cloud::Accepted,
+    controller::rests_at,
+    report,
 };
 
 /// Times around those that matter to an order signed at [`SIGNED`], and the ends of time.
@@ -90,7 +92,7 @@ fn seen() -> impl Strategy<Value = Seen> {
         8 => instance,
         1 => second().prop_map(|second| Seen::Absent(at(second).0)),
         1 => failed.prop_map(|(code, lasting)| wants(1).fails(code, lasting).seen),
-        1 => Just(Seen::NotYet),
+        1 => any::<bool>().prop_map(|long| Seen::NotYet { long }),
     ]
 }
 
@@ -134,6 +136,11 @@ fn due() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
+    /// The status that tells what is decided.
+    fn told(&self) -> RedisInstanceStatus {
+        report::status(&self.instance, &self.entries, &self.seen, &self.decide().verdict, false, self.now)
+    }
+
     /// What the order of the step that was decided comes to, written and answered on the same look.
     fn ordered(mut self, to: i64, outcome: &crate::book::Outcome) -> Self {
         let (size, look_at) = match &self.seen {
@@ -289,4 +296,57 @@ proptest! {
         prop_assert!(verdict.error.is_none_or(|error| error.message.chars().count() <= 1024));
         prop_assert!(again.is_none() || !matches!(case.seen, Seen::Failed(_)));
     }
+
+    #[test]
+    fn of_one_that_rests_nothing_is_due_and_nothing_to_be_told_whatever_else_is_seen(
+        (case, desired) in (case(), prop::bool::weighted(0.8)),
+        (other, zone, shards) in (second(), option::of(1..4_i64), option::of(1..4_i64)),
+    ) {
+        let mut case = case;
+        // Most have what is declared.
+        if let (Seen::Instance(look), true) = (&mut case.seen, desired) {
+            (look.value.size, look.value.state) = (case.instance.spec.mem_size, InstanceState::Running);
+        }
+        let told = case.told();
+        case.instance.status = Some(told.clone());
+        if let Some(size) = rests_at(&case.policy, case.dialect, &case.instance, &case.entries, at(other).0) {
+            let mut seen = case.clone().runs(size, other).sharded(shards.unwrap_or(1)).seen;
+            if let Seen::Instance(look) = &mut seen {
+                (look.value.zone_id, look.value.type_id) = (zone, zone);
+            }
+            for seen in [seen, Seen::NotYet { long: false }, Seen::NotYet { long: true }, wants(1).fails(Some(6000), false).seen] {
+                case.seen = seen;
+                let decision = case.decide();
+                prop_assert!(decision.step.is_none() && decision.again.is_none() && !decision.active, "{decision:?}");
+                prop_assert_eq!(case.told(), told.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_ready_and_told_rests_and_nothing_else_does() {
+    let rests = |mut case: Case| {
+        case.instance.status = Some(case.told());
+        rests_at(&case.policy, case.dialect, &case.instance, &case.entries, case.now)
+    };
+    assert_eq!(rests(wants(1024).runs(1024, SIGNED)), Some(1024));
+    assert_eq!(rests(wants(2048).observes().runs(1024, SIGNED)), Some(1024));
+    let bought = wants(2048).entry(1024, 2048, testing::settled(Phase::Fulfilled, SIGNED));
+    assert_eq!(rests(bought.clone().runs(2048, SIGNED)), Some(2048));
+    assert_eq!(rests(bought.runs(1024, SIGNED)), None, "it grows");
+    assert_eq!(rests(wants(2048).runs(1024, SIGNED)), None, "it is to grow");
+    assert_eq!(rests(wants(1024).runs(2048, SIGNED)), None, "it is too large");
+    assert_eq!(
+        rests(wants(1024).sees(InstanceState::InProcess, 1024, SIGNED)),
+        None,
+        "so it would not be told, were it running"
+    );
+    assert_eq!(rests(wants(1024).annotated(REQUESTED_AT, "now").runs(1024, SIGNED)), None, "somebody asks for a look");
+    let in_sync = wants(1024).runs(1024, SIGNED);
+    assert_eq!(
+        rests_at(&in_sync.policy, in_sync.dialect, &in_sync.instance, &[], in_sync.now),
+        None,
+        "nothing is told yet"
+    );
 }

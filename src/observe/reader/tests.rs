@@ -1,15 +1,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::{
     book::SendPermit,
+    calls::Calls,
     cloud::{
         Accepted, Cloud, CloudClock, DealState, Dialect, ErrorKind, InstanceState, Layout, Page, Price, SizesSold,
         limits::Limits, meaning, v3::DIALECT,
     },
+    queue::Queue,
+    secrets::Secrets,
     telemetry::Metrics,
 };
 
@@ -27,8 +30,15 @@ fn seen(size: i64, second: i64) -> Dated<Instance> {
     Dated { value, at: jiff::Timestamp::from_second(second).unwrap() }
 }
 
-fn listed(seen: Option<Dated<Instance>>) -> Result<HashMap<String, Dated<Instance>>, CloudError> {
-    Ok(seen.map(|seen| ("crs-1".to_owned(), seen)).into_iter().collect())
+/// A round whose list shows this.
+fn list(reader: &Reader, seen: Option<Dated<Instance>>) {
+    reader.begin_list();
+    seen.into_iter().for_each(|seen| drop(reader.take(seen)));
+    reader.end_list(&POLICY, Instant::now(), Ok(()));
+}
+
+fn secret() -> SecretUse {
+    SecretUse { namespace: "shop".into(), name: "qcloud".into(), version: "1".into() }
 }
 
 /// Someone watches crs-1.
@@ -37,11 +47,7 @@ fn reader() -> Reader {
     let credentials = crate::cloud::Credentials { secret_id: "AKID1".into(), secret_key, token: None };
     let caller = Caller::new(credentials, "gz".into());
     let reader = Reader::new(caller);
-    reader.watch(
-        &Object::new("sessions").within("shop"),
-        &SecretUse { name: "qcloud".into(), version: "1".into() },
-        "crs-1",
-    );
+    reader.watch(&Object::new("shop", "sessions"), secret(), &"crs-1".into());
     reader
 }
 
@@ -49,23 +55,24 @@ fn reader() -> Reader {
 async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried() {
     let reader = reader();
     // Long missing, so that it is asked for seldom; then it comes, and goes.
-    reader.take(&POLICY, Instant::now(), listed(None));
-    {
+    let ask_ever_more_seldom = || {
         let mut state = reader.state.lock();
         let row = state.rows.get_mut("crs-1").unwrap();
-        (row.ask_wait, row.ask_at) = (LONGEST_WAIT, Instant::now() + LONGEST_WAIT);
-    }
-    reader.take(&POLICY, Instant::now(), listed(Some(seen(1024, 100))));
-    reader.take(&POLICY, Instant::now(), listed(None));
+        (0..10).for_each(|_| row.was_asked(false, LONGEST_WAIT, &POLICY));
+    };
+    list(&reader, None);
+    ask_ever_more_seldom();
+    list(&reader, Some(seen(1024, 100)));
+    list(&reader, None);
     let began = Instant::now();
-    assert!(reader.state.lock().rows["crs-1"].ask_at <= began, "it is due to be asked for");
+    assert!(reader.state.lock().rows["crs-1"].asked_by(began).is_some(), "it is due to be asked for");
     assert_eq!(
         reader.next_round(&POLICY, began),
         Some(began + POLICY.active),
         "soon, if this round did not come to it"
     );
     // Whoever can't be asked for now doesn't hurry the next round: that would list without end.
-    reader.state.lock().rows.get_mut("crs-1").unwrap().ask_at = began + LONGEST_WAIT;
+    ask_ever_more_seldom();
     assert_eq!(reader.next_round(&POLICY, began), Some(began + POLICY.resync));
 }
 
@@ -73,18 +80,18 @@ async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried()
 async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earlier_is() {
     let reader = reader();
     let size = || match &reader.state.lock().rows["crs-1"].seen {
-        Seen::Instance(seen) => seen.value.size,
+        Sight::Instance { size, .. } => *size,
         other => panic!("{other:?}"),
     };
     for (listed_size, second, expected) in
         [(1024, 1000, 1024), (2048, 1000, 1024), (2048, 970, 1024), (2048, 1001, 2048)]
     {
-        reader.take(&POLICY, Instant::now(), listed(Some(seen(listed_size, second))));
+        list(&reader, Some(seen(listed_size, second)));
         assert_eq!(size(), expected, "{listed_size} MB at {second}");
     }
     // A Date that was three hours ahead must not hide the news of three hours.
-    reader.take(&POLICY, Instant::now(), listed(Some(seen(2048, 1002 + 3 * 3600))));
-    reader.take(&POLICY, Instant::now(), listed(Some(seen(4096, 1003))));
+    list(&reader, Some(seen(2048, 1002 + 3 * 3600)));
+    list(&reader, Some(seen(4096, 1003)));
     assert_eq!(size(), 4096);
 }
 
@@ -151,18 +158,47 @@ async fn a_refused_question_for_some_leaves_the_others_theirs_and_trouble_ends_t
         let first = CloudError { kind, code: Some(code), ..CloudError::no_answer("X", "") };
         let cloud =
             Arc::new(TwoAtOnce { first, asked: AtomicUsize::new(0), clock: CloudClock::new(|| Timestamp::UNIX_EPOCH) });
-        let calls = Calls::new(cloud.clone(), Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new()));
+        let shared = shared(cloud.clone());
         let reader = reader();
-        for n in 2..=5 {
-            reader.state.lock().rows.insert(format!("crs-{n}"), Row::new());
-        }
+        let watch = |id: &str| reader.watch(&Object::new("shop", id), secret(), &id.into());
+        (2..=6).for_each(|n| drop(watch(&format!("crs-{n}"))));
         // It isn't there: it is asked for by itself, ever more seldom.
-        reader
-            .state
-            .lock()
-            .rows
-            .insert("crs-6".into(), Row { seen: Seen::Absent(Timestamp::UNIX_EPOCH), ..Row::new() });
-        let listed = reader.list(&calls).await.unwrap();
-        assert_eq!((cloud.asked.load(Ordering::SeqCst), listed.len()), (asked, found), "{code}");
+        reader.saw("crs-6", &Seen::Absent(Timestamp::UNIX_EPOCH));
+        reader.list(&shared).await.unwrap();
+        let listed = reader.state.lock().rows.values().filter(|row| row.listed).count();
+        assert_eq!((cloud.asked.load(Ordering::SeqCst), listed), (asked, found), "{code}");
     }
+}
+
+/// What readers share, with this cloud, and an API server that knows nothing.
+fn shared(cloud: Arc<dyn Cloud>) -> super::super::Shared {
+    let service = tower::service_fn(|_: axum::http::Request<kube::client::Body>| async {
+        Err::<axum::http::Response<axum::body::Body>, tower::BoxError>("nobody is there".into())
+    });
+    let (readers, places) = Default::default();
+    super::super::Shared {
+        calls: Calls::new(cloud, Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new())),
+        secrets: Secrets::new(kube::Client::new(service, "shop")),
+        queue: Queue::new(Arc::default(), 32),
+        policy: POLICY,
+        readers,
+        places,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_while_the_list_is_read_is_on_the_pages_before_and_costs_no_other_round() {
+    let reader = reader();
+    reader.begin_list();
+    let late =
+        |size| Dated { value: Instance { redis_id: "crs-2".into(), ..seen(size, 100).value }, ..seen(size, 100) };
+    assert!(reader.take(late(2048)).is_empty(), "nobody watches it yet");
+    let watch = |id: &str| reader.watch(&Object::new("shop", id), secret(), &id.into());
+    assert_eq!(watch("crs-2"), Some(Seen::Instance(late(2048))));
+    assert_eq!(watch("crs-3"), Some(Seen::NotYet { long: false }));
+    reader.end_list(&POLICY, Instant::now(), Ok(()));
+    let missing = |id: &str| reader.state.lock().rows[id].missing;
+    assert!(!missing("crs-2"));
+    assert!(missing("crs-3"));
+    assert!(reader.state.lock().unwatched.is_none(), "what nobody watches is not kept");
 }

@@ -1,0 +1,198 @@
+//! What is kept of each `RedisInstance`: a small row, and the whole object only while something goes on with it. So memory follows what is
+//! going on, and not much of it how many there are.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{
+    api::{Object, RedisInstance},
+    api_server::version,
+    decide::Health,
+    shared::Shared,
+};
+
+/// The id of an instance in the cloud, as it is shared.
+pub type RedisId = Arc<str>;
+
+/// Through which Secret an instance is asked for, and where.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    pub namespace: String,
+    pub secret: String,
+    pub region: String,
+}
+
+/// The status tells all there is to tell as long as the cloud shows the instance running with this size, and its book is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Still {
+    /// MB.
+    pub size: i64,
+    /// [`crate::book::Cache::stamp`] of its entries.
+    pub book: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub redis_id: RedisId,
+    pub source: Arc<Source>,
+    pub still: Option<Still>,
+    /// Trimmed; not kept of one that is still.
+    pub whole: Option<Arc<RedisInstance>>,
+    /// How often in a row it could not be looked after.
+    pub failures: u32,
+    /// As what the metric counts it.
+    counted: Option<Health>,
+    /// Its resourceVersion.
+    version: u64,
+}
+
+/// What the watch has shown of one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing newer than what was known.
+    Known,
+    New,
+    Changed,
+    /// Made again under its name, for another instance than this one.
+    Moved(RedisId),
+}
+
+#[derive(Default)]
+pub struct Index {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rows: HashMap<Object, Row>,
+    sources: Shared<Source>,
+}
+
+impl Index {
+    /// Takes an object as the watch shows it.
+    pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>) -> Shown {
+        let mut state = self.state.lock();
+        let known =
+            state.rows.get(object).is_some_and(|row| row.version > 0 && row.version >= version(&instance.metadata));
+        if known { Shown::Known } else { state.insert(object, &Arc::new(instance), still) }
+    }
+
+    /// Takes an object as a call has shown it. One that is gone from the watch stays gone.
+    pub fn update(&self, object: &Object, instance: &Arc<RedisInstance>, still: Option<Still>) {
+        let mut state = self.state.lock();
+        if state.rows.get(object).is_some_and(|row| row.version <= version(&instance.metadata)) {
+            state.insert(object, instance, still);
+        }
+    }
+
+    pub fn get(&self, object: &Object) -> Option<Row> {
+        self.state.lock().rows.get(object).cloned()
+    }
+
+    pub fn source(&self, object: &Object) -> Option<Arc<Source>> {
+        self.state.lock().rows.get(object).map(|row| row.source.clone())
+    }
+
+    /// Returns its redisId, and as what the metric counted it.
+    pub fn remove(&self, object: &Object) -> Option<(RedisId, Option<Health>)> {
+        self.state.lock().rows.remove(object).map(|row| (row.redis_id, row.counted))
+    }
+
+    /// Those of a namespace, or of all.
+    pub fn of(&self, namespace: Option<&str>) -> Vec<Object> {
+        let state = self.state.lock();
+        let mut all: Vec<_> =
+            state.rows.keys().filter(|object| namespace.is_none_or(|of| object.namespace() == of)).cloned().collect();
+        all.sort();
+        all
+    }
+
+    /// Notes how a reconcile has ended. Returns how often in a row it has failed now; `None` if the object is gone.
+    pub fn ended(&self, object: &Object, well: bool) -> Option<u32> {
+        let mut state = self.state.lock();
+        let row = state.rows.get_mut(object)?;
+        row.failures = if well { 0 } else { row.failures.saturating_add(1) };
+        Some(row.failures)
+    }
+
+    /// Counts it under a state, and returns the one before; `None` if that is the same, or it is gone.
+    pub fn count(&self, object: &Object, health: Health) -> Option<Option<Health>> {
+        let before = self.state.lock().rows.get_mut(object)?.counted.replace(health);
+        (before != Some(health)).then_some(before)
+    }
+}
+
+impl State {
+    fn insert(&mut self, object: &Object, instance: &Arc<RedisInstance>, still: Option<Still>) -> Shown {
+        let version = version(&instance.metadata);
+        let before = self.rows.get(object);
+        let (redis_id, shown) = match before {
+            None => (RedisId::from(&*instance.spec.redis_id), Shown::New),
+            Some(row) if *row.redis_id == *instance.spec.redis_id => (row.redis_id.clone(), Shown::Changed),
+            Some(row) => (RedisId::from(&*instance.spec.redis_id), Shown::Moved(row.redis_id.clone())),
+        };
+        let (failures, counted) = before.map_or((0, None), |before| (before.failures, before.counted));
+        let whole = still.is_none().then(|| instance.clone());
+        let source = self.sources.get(Source {
+            namespace: object.namespace().to_owned(),
+            secret: instance.spec.credentials_secret_ref.name.clone(),
+            region: instance.spec.region.clone(),
+        });
+        self.rows.insert(object.clone(), Row { redis_id, source, still, whole, failures, counted, version });
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::testing;
+
+    fn instance(version: u64, redis_id: &str) -> RedisInstance {
+        let mut instance = testing::instance("sessions", "uid", 1024);
+        instance.metadata.resource_version = Some(version.to_string());
+        instance.spec.redis_id = redis_id.into();
+        instance
+    }
+
+    fn object() -> Object {
+        Object::new("shop", "sessions")
+    }
+
+    const STILL: Still = Still { size: 1024, book: 0 };
+
+    #[test]
+    fn only_what_is_newer_than_what_is_known_is_news() {
+        let index = Index::default();
+        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None), Shown::New);
+        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None), Shown::Known, "listed again");
+        assert_eq!(index.insert(&object(), instance(4, "crs-1"), None), Shown::Known, "a watch that is behind");
+        assert_eq!(index.insert(&object(), instance(6, "crs-1"), None), Shown::Changed);
+        assert_eq!(index.insert(&object(), instance(7, "crs-2"), None), Shown::Moved("crs-1".into()));
+        assert_eq!(index.get(&object()).unwrap().redis_id, "crs-2".into());
+    }
+
+    #[test]
+    fn of_one_that_is_still_the_object_is_not_kept() {
+        let index = Index::default();
+        index.insert(&object(), instance(5, "crs-1"), None);
+        assert!(index.get(&object()).unwrap().whole.is_some());
+        index.insert(&object(), instance(6, "crs-1"), Some(STILL));
+        let row = index.get(&object()).unwrap();
+        assert!(row.whole.is_none() && row.still == Some(STILL));
+    }
+
+    #[test]
+    fn what_a_call_has_shown_counts_if_it_is_not_older_and_brings_none_back_that_is_gone() {
+        let index = Index::default();
+        index.insert(&object(), instance(5, "crs-1"), Some(STILL));
+        index.update(&object(), &Arc::new(instance(4, "crs-1")), None);
+        assert_eq!(index.get(&object()).unwrap().still, Some(STILL));
+        index.update(&object(), &Arc::new(instance(5, "crs-1")), None);
+        assert_eq!(index.get(&object()).unwrap().still, None, "the same, seen with another book");
+        index.remove(&object());
+        index.update(&object(), &Arc::new(instance(6, "crs-1")), None);
+        assert!(index.get(&object()).is_none());
+    }
+}
