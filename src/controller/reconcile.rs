@@ -97,6 +97,9 @@ impl Operator {
             // Deleted meanwhile: what this reconcile has left behind goes too.
             None => {
                 self.forget(&object);
+                if let Err(error) = result {
+                    tracing::info!(namespace = object.namespace(), name = object.name(), %error, "this RedisInstance is gone");
+                }
                 None
             }
             Some(failures) => result.unwrap_or_else(|error| Some(self.tried_again(&object, &error, failures))),
