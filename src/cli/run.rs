@@ -24,7 +24,7 @@ use crate::{
     decide::Policy,
     leader::Leader,
     serve::serve,
-    telemetry::{LogFormat, Metrics, init_logs},
+    telemetry::{self, LogFormat, Metrics},
 };
 
 const EXAMPLES: &str = "\
@@ -147,7 +147,7 @@ fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
 }
 
 pub async fn run(args: RunArgs) -> Result<(), Error> {
-    init_logs(args.log_format);
+    telemetry::init(args.log_format);
     no_core_dumps();
     // kube and reqwest share this one; each on its own would bring another, and panic.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
