@@ -28,5 +28,5 @@ mod report; // status and Events
 mod secrets; // the cloud's keys
 mod serve; // health, readiness, metrics
 mod simulator; // the cloud's side, for tests, demo and trying out; shares nothing with the rest
-mod telemetry; // logs and metrics
+mod telemetry; // logs, metrics, traces
 mod wakes; // who is to be looked at soon

@@ -13,6 +13,10 @@ use kube::{
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use tokio::time::Instant;
+use tracing::{
+    Instrument,
+    field::{Empty, display},
+};
 
 use super::Operator;
 use crate::{
@@ -64,10 +68,23 @@ pub enum Error {
 
 pub(super) async fn reconcile(instance: Arc<RedisInstance>, operator: Arc<Operator>) -> Result<Action, Error> {
     let began = Instant::now();
-    let result = AssertUnwindSafe(operator.look_after(&instance)).catch_unwind().await.unwrap_or_else(|panic| {
+    let span = tracing::debug_span!(
+        "reconcile",
+        k8s.namespace.name = instance.metadata.namespace,
+        k8s.object.kind = "RedisInstance",
+        k8s.object.name = instance.metadata.name,
+        crs.redis_id = instance.spec.redis_id,
+        cloud.region = instance.spec.region,
+        otel.status_description = Empty,
+    );
+    let looked_after = AssertUnwindSafe(operator.look_after(&instance)).catch_unwind().instrument(span.clone());
+    let result = looked_after.await.unwrap_or_else(|panic| {
         let what = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(Error::Panic(what.unwrap_or("panic").to_owned()))
     });
+    if let Err(error) = &result {
+        span.record("otel.status_description", display(error));
+    }
     operator.actor.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
     let object = ObjectRef::from_obj(&*instance);
     match operator.known().get_mut(&object) {

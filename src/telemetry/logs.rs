@@ -46,7 +46,7 @@ mod tests {
         for format in [LogFormat::Text, LogFormat::Json] {
             let file = tempfile::NamedTempFile::new().unwrap();
             let writer = file.reopen().unwrap();
-            tracing::subscriber::with_default(subscriber(format, EnvFilter::new("trace"), writer), || {
+            tracing::subscriber::with_default(subscriber(format, EnvFilter::new("trace"), writer, None), || {
                 tracing::warn!(target: "kube_client::client", "{}, {:?}", r#"{"data":{"secretKey":"a2V5"}}"#, "EOF");
                 tracing::debug!(target: "kube_client::client::builder", "requesting");
                 tracing::info!("ours");
