@@ -1,9 +1,13 @@
-//! Calls of the cloud: limited by account, region and action; counted and timed. A reconcile never waits here: it is told when to come back.
+//! Calls of the cloud: limited by account, region and action; counted, timed and traced. A reconcile never waits here: it is told when to come back.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
+use tracing::{
+    Instrument, Span,
+    field::{Empty, display},
+};
 
 use crate::{
     book::SendPermit,
@@ -63,7 +67,7 @@ impl Calls {
     }
 
     pub async fn list(&self, caller: &Caller, offset: usize) -> Call<Page> {
-        self.limited(caller, self.dialect.describe, self.cloud.list(caller, offset)).await
+        self.limited(caller, self.dialect.describe, None, self.cloud.list(caller, offset)).await
     }
 
     pub fn most_ids(&self) -> usize {
@@ -71,24 +75,24 @@ impl Calls {
     }
 
     pub async fn list_some(&self, caller: &Caller, redis_ids: &[String]) -> Call<Page> {
-        self.limited(caller, self.dialect.describe, soon(self.cloud.list_some(caller, redis_ids))).await
+        self.limited(caller, self.dialect.describe, None, soon(self.cloud.list_some(caller, redis_ids))).await
     }
 
     pub async fn find(&self, caller: &Caller, redis_id: &str) -> Call<Option<Instance>> {
-        self.limited(caller, self.dialect.describe, self.cloud.find(caller, redis_id)).await
+        self.limited(caller, self.dialect.describe, Some(redis_id), self.cloud.find(caller, redis_id)).await
     }
 
     /// Looks at one instance for a step that is due. Its share of the limit was taken with [`Self::reserve`].
     pub async fn look(&self, caller: &Caller, redis_id: &str) -> Result<Dated<Option<Instance>>, CloudError> {
-        self.counted(caller, self.dialect.describe, soon(self.cloud.find(caller, redis_id))).await
+        self.counted(caller, self.dialect.describe, Some(redis_id), soon(self.cloud.find(caller, redis_id))).await
     }
 
     pub async fn deal(&self, caller: &Caller, order: &Accepted) -> Call<Option<DealState>> {
-        self.limited(caller, self.dialect.deal, soon(self.cloud.deal(caller, order))).await
+        self.limited(caller, self.dialect.deal, None, soon(self.cloud.deal(caller, order))).await
     }
 
     pub async fn sizes(&self, caller: &Caller, look: &Instance) -> Call<Option<SizesSold>> {
-        self.limited(caller, self.dialect.products, soon(self.cloud.sizes(caller, look))).await
+        self.limited(caller, self.dialect.products, Some(&look.redis_id), soon(self.cloud.sizes(caller, look))).await
     }
 
     /// Takes the shares of the limits that one look and, if `ordering`, one order need, before anything is read for them.
@@ -105,17 +109,18 @@ impl Calls {
         look: &Instance,
         permit: SendPermit,
     ) -> Result<Dated<Accepted>, CloudError> {
-        self.counted(caller, self.dialect.upgrade, self.cloud.upgrade(caller, look, permit)).await
+        self.counted(caller, self.dialect.upgrade, Some(&look.redis_id), self.cloud.upgrade(caller, look, permit)).await
     }
 
     async fn limited<T>(
         &self,
         caller: &Caller,
         action: &'static str,
+        redis_id: Option<&str>,
         call: impl Future<Output = Result<Dated<T>, CloudError>>,
     ) -> Call<T> {
         self.take(caller, &[action]).map_err(Trouble::Wait)?;
-        self.counted(caller, action, call).await.map_err(Trouble::Cloud)
+        self.counted(caller, action, redis_id, call).await.map_err(Trouble::Cloud)
     }
 
     fn take(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
@@ -126,10 +131,13 @@ impl Calls {
         &self,
         caller: &Caller,
         action: &'static str,
+        redis_id: Option<&str>,
         call: impl Future<Output = Result<T, CloudError>>,
     ) -> Result<T, CloudError> {
+        let span = self.span(caller, action, redis_id);
         let began = Instant::now();
-        let result = call.await;
+        let result = call.instrument(span.clone()).await;
+        tell(&span, &result);
         let code = match &result {
             Ok(_) => "0".to_owned(),
             Err(CloudError { kind: ErrorKind::Code(meaning), code, cloud_code, .. }) => {
@@ -151,6 +159,35 @@ impl Calls {
         }
         result
     }
+
+    /// Named as OpenTelemetry's conventions for calls have it, where they have a name.
+    fn span(&self, caller: &Caller, action: &'static str, redis_id: Option<&str>) -> Span {
+        tracing::debug_span!(
+            "call",
+            otel.name = action,
+            otel.kind = "client",
+            otel.status_description = Empty,
+            rpc.system.name = "qcloud",
+            rpc.method = action,
+            rpc.response.status_code = Empty,
+            "error.type" = Empty,
+            server.address = self.cloud.host(),
+            cloud.region = caller.region,
+            crs.redis_id = redis_id,
+        )
+    }
+}
+
+/// What came of a call, with the code as the cloud wrote it.
+fn tell<T>(span: &Span, result: &Result<T, CloudError>) {
+    let code = match result {
+        Ok(_) => Some("0"),
+        Err(error) => {
+            span.record("error.type", &error.code_desc).record("otel.status_description", display(error));
+            error.cloud_code.as_deref()
+        }
+    };
+    span.record("rpc.response.status_code", code);
 }
 
 /// What a reconcile waits for: a slow account must not hold up the others, and an order is not made on an older look anyway.

@@ -31,4 +31,4 @@ mod secrets; // the cloud's keys
 mod serve; // health, readiness, metrics
 mod shared; // values of which many are alike
 mod simulator; // the cloud's side, for tests, demo and trying out; shares nothing with the rest
-mod telemetry; // logs and metrics
+mod telemetry; // logs, metrics, traces

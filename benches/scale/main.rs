@@ -25,7 +25,9 @@ const STEADY: Duration = Duration::from_secs(60);
 async fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
-    println!("| RedisInstances | | until all are observed, s | resident MB (peak) | CPU s | API server writes | cloud calls |");
+    println!(
+        "| RedisInstances | | until all are observed, s | resident MB (peak) | CPU s | API server writes | cloud calls |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for size in sizes {
         let fleet = Fleet::new(size).await;

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kube::{Api, Client, ResourceExt};
+use opentelemetry::trace::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::send::Sending;
@@ -262,7 +263,8 @@ impl Actor {
             entry: entry.clone(),
             leave,
         };
-        self.orders.spawn(self.clone().send(sending, permit));
+        // In this reconcile's trace, though it may end later.
+        self.orders.spawn(self.clone().send(sending, permit).with_current_context());
         self.announce(instance, &entry, true);
         Ok(entry)
     }

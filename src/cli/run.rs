@@ -24,7 +24,7 @@ use crate::{
     decide::Policy,
     leader::Leader,
     serve::serve,
-    telemetry::{LogFormat, Metrics, init_logs},
+    telemetry::{self, LogFormat, Metrics, Traces},
 };
 
 const EXAMPLES: &str = "\
@@ -110,6 +110,11 @@ pub struct RunArgs {
     /// How log lines look
     #[arg(long, value_enum, default_value = "text", env = "CRS_OPERATOR_LOG_FORMAT")]
     log_format: LogFormat,
+
+    /// URL of a collector that takes traces by OTLP, HTTP and protobuf (usually port 4318); without a path /v1/traces is added. OTEL_TRACES_SAMPLER
+    /// and other variables of the OpenTelemetry SDK count too [default: no traces]
+    #[arg(long, value_name = "URL", env = "CRS_OPERATOR_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -147,17 +152,32 @@ fn at_least(least: Duration, text: &str) -> Result<Duration, String> {
 }
 
 pub async fn run(args: RunArgs) -> Result<(), Error> {
-    init_logs(args.log_format);
-    no_core_dumps();
     // kube and reqwest share this one; each on its own would bring another, and panic.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    let identity = identity();
+    let collector = args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+    let traces = collector
+        .map(|endpoint| Traces::to(endpoint, &identity))
+        .transpose()
+        .map_err(|error| Error::Usage(format!("--otlp-endpoint: {error}")))?;
+    telemetry::init(args.log_format, traces.as_ref());
+    if installed.is_err() {
         tracing::debug!("a TLS provider is installed already");
     }
+    no_core_dumps();
+    let ended = operate(args, identity).await;
+    if let Some(traces) = traces {
+        traces.shut_down().await;
+    }
+    ended
+}
+
+async fn operate(args: RunArgs, identity: String) -> Result<(), Error> {
     let config = kube_config().await?;
     let own_namespace = std::env::var("POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
     let given = args.book_namespace.clone().filter(|namespace| !namespace.is_empty());
     let book_namespace = given.or(own_namespace).unwrap_or_else(|| config.default_namespace.clone());
-    let (identity, metrics, stopping) = (identity(), Arc::new(Metrics::new()), CancellationToken::new());
+    let (metrics, stopping) = (Arc::new(Metrics::new()), CancellationToken::new());
     let parts = Parts {
         client: connect(config.clone())?,
         cloud: cloud(args.api, args.api_endpoint.as_deref())

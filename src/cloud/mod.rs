@@ -278,6 +278,11 @@ impl CloudError {
 pub trait Cloud: Send + Sync + 'static {
     fn dialect(&self) -> Dialect;
 
+    /// Name or address of the host that is called; empty where none is.
+    fn host(&self) -> &str {
+        ""
+    }
+
     /// One page of all instances of the account in the region, from the row number `offset` (from 0) on.
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError>;
 

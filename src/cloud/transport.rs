@@ -110,9 +110,13 @@ impl Transport {
         Ok(Self { reads: build(reads)?, orders: build(orders)?, clock, endpoint, timeouts })
     }
 
+    pub(super) fn host(&self) -> &str {
+        self.endpoint.host_str().unwrap_or_default()
+    }
+
     /// Host as the `Host` header has it: with the port unless that is the scheme's own.
     pub(super) fn authority(&self) -> String {
-        let host = self.endpoint.host_str().unwrap_or_default();
+        let host = self.host();
         self.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 

@@ -10,6 +10,10 @@ use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
+use tracing::{
+    Instrument,
+    field::{Empty, display},
+};
 
 use super::Operator;
 use crate::{
@@ -86,12 +90,26 @@ pub(super) fn state(health: Health) -> &'static str {
 
 impl Operator {
     pub(super) async fn reconcile(self: Arc<Self>, object: Object) {
+        let Some(row) = self.index.get(&object) else { return self.queue.done(object, None) };
         let began = Instant::now();
-        let result = AssertUnwindSafe(self.look_after(&object)).catch_unwind().await.unwrap_or_else(|panic| {
+        let span = tracing::debug_span!(
+            "reconcile",
+            k8s.namespace.name = object.namespace(),
+            k8s.object.kind = "RedisInstance",
+            k8s.object.name = object.name(),
+            crs.redis_id = &*row.redis_id,
+            cloud.region = row.source.region,
+            otel.status_description = Empty,
+        );
+        let looked_after = AssertUnwindSafe(self.look_after(&object, row)).catch_unwind().instrument(span.clone());
+        let result = looked_after.await.unwrap_or_else(|panic| {
             let what =
                 panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
             Err(Error::Panic(what.unwrap_or("panic").to_owned()))
         });
+        if let Err(error) = &result {
+            span.record("otel.status_description", display(error));
+        }
         self.actor.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, began.elapsed());
         let again = match self.index.ended(&object, result.is_ok()) {
             // Deleted meanwhile: what this reconcile has left behind goes too.
@@ -130,8 +148,7 @@ impl Operator {
     }
 
     /// Returns when to look again, if not just when something changes.
-    async fn look_after(&self, object: &Object) -> Result<Option<Duration>, Error> {
-        let Some(row) = self.index.get(object) else { return Ok(None) };
+    async fn look_after(&self, object: &Object, row: Row) -> Result<Option<Duration>, Error> {
         let view = self.view(object, row).await?;
         if self.is_still(&view) && self.clock_news().is_none() {
             self.observer.set_active(object, false);

@@ -22,3 +22,4 @@ mod moving;
 mod process;
 mod shards;
 mod support;
+mod traces;

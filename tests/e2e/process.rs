@@ -81,6 +81,7 @@ fn wrong_usage_is_exit_code_2_with_a_word_on_what_is_wrong() {
     for (arguments, says) in [
         (&["run", "--cloud-lag", "0s"][..], "--cloud-lag"),
         (&["run", "--request-lifetime", "10"][..], "--request-lifetime"),
+        (&["run", "--otlp-endpoint", "collector:4318"], "--otlp-endpoint"),
         (&["run", "--colour"][..], "--colour"),
         (&["dance"][..], "dance"),
         (&[][..], "Usage"),

@@ -141,6 +141,10 @@ impl Cloud for V2 {
         DIALECT
     }
 
+    fn host(&self) -> &str {
+        self.transport.host()
+    }
+
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
         // By redisId, ascending: an instance that comes or goes moves as few others to another page as possible.
         let parameters = vec![

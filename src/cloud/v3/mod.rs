@@ -159,6 +159,10 @@ impl Cloud for V3 {
         DIALECT
     }
 
+    fn host(&self) -> &str {
+        self.transport.host()
+    }
+
     async fn list(&self, caller: &Caller, offset: usize) -> Result<Dated<Page>, CloudError> {
         // The oldest first: a new instance moves no other to another page.
         let parameters = json!({"Limit": PAGE, "Offset": offset, "OrderBy": "createtime", "OrderType": 0});

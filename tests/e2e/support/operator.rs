@@ -34,6 +34,7 @@ impl Operator {
             .env("RUST_LOG", "trace,rustls=debug")
             .env("NO_COLOR", "1")
             .envs([("CLOUD_LAG", "1s"), ("REQUEST_LIFETIME", "3s"), ("RESYNC", "1s"), ("CLOUD_RATE", "0")].map(flag))
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
             .envs([("METRICS_BIND_ADDRESS", "127.0.0.1:0"), ("HEALTH_PROBE_BIND_ADDRESS", "127.0.0.1:0")].map(flag))
             .arg("run")
             .args(arguments);

@@ -1,4 +1,4 @@
-//! Logs and metrics. No label is ever a redisId or a name: the number of series stays the same however many instances there are.
+//! Metrics. No label is ever a redisId or a name: the number of series stays the same however many instances there are.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -17,41 +17,6 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
-};
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-/// Sends log lines to stderr; what is logged is set by `RUST_LOG` (default: `info`).
-pub fn init_logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    logs(format, filter, std::io::stderr).init();
-}
-
-fn logs<W>(format: LogFormat, filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
-    let lines = match format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(filter_fn(is_fit)).with(lines)
-}
-
-/// kube logs the whole answer that it can't read, as a warning: it may be a Secret. (The error itself comes to us, without it.)
-fn is_fit(metadata: &Metadata<'_>) -> bool {
-    metadata.target() != "kube_client::client" || *metadata.level() == Level::ERROR
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
@@ -258,27 +223,4 @@ fn process() -> Option<Figures> {
 
 fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn an_answer_of_the_api_server_that_kube_can_not_read_is_not_logged() {
-        for format in [LogFormat::Text, LogFormat::Json] {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            let writer = file.reopen().unwrap();
-            tracing::subscriber::with_default(logs(format, EnvFilter::new("trace"), writer), || {
-                tracing::warn!(target: "kube_client::client", "{}, {:?}", r#"{"data":{"secretKey":"a2V5"}}"#, "EOF");
-                tracing::debug!(target: "kube_client::client::builder", "requesting");
-                tracing::info!("ours");
-            });
-            let written = fs::read_to_string(file.path()).unwrap();
-            assert!(written.contains("requesting") && written.contains("ours"), "{written}");
-            assert!(!written.contains("a2V5"), "{written}");
-        }
-    }
 }
