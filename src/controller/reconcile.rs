@@ -85,7 +85,7 @@ pub(super) fn state(health: Health) -> &'static str {
 }
 
 impl Operator {
-    pub(super) async fn reconcile(self: Arc<Self>, object: Object) {
+    pub(super) async fn reconcile(&self, object: Object) {
         let began = Instant::now();
         let result = AssertUnwindSafe(self.look_after(&object)).catch_unwind().await.unwrap_or_else(|panic| {
             let what =
