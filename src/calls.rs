@@ -70,6 +70,11 @@ impl Calls {
         self.limited(caller, self.dialect.describe, None, self.cloud.list(caller, offset)).await
     }
 
+    /// How long the reader of a list waits between two pages: a look that is due finds the burst there.
+    pub fn pace(&self) -> Duration {
+        self.limits.pace()
+    }
+
     pub fn most_ids(&self) -> usize {
         self.cloud.most_ids()
     }
@@ -99,7 +104,7 @@ impl Calls {
     pub fn reserve(&self, caller: &Caller, ordering: bool) -> Result<(), Duration> {
         let Dialect { describe, upgrade, .. } = self.dialect;
         let both = [describe, upgrade];
-        self.take(caller, if ordering { &both } else { &both[..1] })
+        self.take(caller, if ordering { &both } else { &both[..1] }, ordering)
     }
 
     /// Sends the order. Its share of the limit was taken before.
@@ -119,12 +124,12 @@ impl Calls {
         redis_id: Option<&str>,
         call: impl Future<Output = Result<Dated<T>, CloudError>>,
     ) -> Call<T> {
-        self.take(caller, &[action]).map_err(Trouble::Wait)?;
+        self.take(caller, &[action], false).map_err(Trouble::Wait)?;
         self.counted(caller, action, redis_id, call).await.map_err(Trouble::Cloud)
     }
 
-    fn take(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
-        self.limits.try_take_all(caller, actions).inspect_err(|wait| self.metrics.throttled(*wait))
+    fn take(&self, caller: &Caller, actions: &[&'static str], ordering: bool) -> Result<(), Duration> {
+        self.limits.try_take_all(caller, actions, ordering).inspect_err(|wait| self.metrics.throttled(*wait))
     }
 
     async fn counted<T>(

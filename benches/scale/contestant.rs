@@ -38,7 +38,8 @@ impl Contestant {
             }
             Kind::Peer => Command::new(env::var("PEER").expect("PEER names the peer's binary: see `make bench`")),
         };
-        command.env("KUBECONFIG", kubeconfig).args(["--api-endpoint", cloud, "--metrics-bind-address", &address]);
+        let endpoint = format!("{cloud}/v2/index.php");
+        command.env("KUBECONFIG", kubeconfig).args(["--api-endpoint", &endpoint, "--metrics-bind-address", &address]);
         let metrics = format!("http://{address}/metrics");
         Running { kind: self.kind, child: Child::start(self.name, &mut command), metrics, http: reqwest::Client::new() }
     }

@@ -20,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(2);
 /// The furthest place in a queue that is given out.
 const LONGEST_QUEUE: Duration = Duration::from_secs(60);
+/// While orders wait, one call in so many is for whatever else is asked.
+const OTHERS: u32 = 20;
 /// Idle entries are dropped each time that this many calls have asked.
 const SWEEP: u32 = 1024;
 
@@ -45,9 +47,18 @@ pub struct Limits {
 #[derive(Default)]
 struct State {
     pauses: HashMap<Place, Pause>,
-    /// When the last of those that were turned away may come back.
-    queues: HashMap<Bucket, Instant>,
+    queues: HashMap<Bucket, Queue>,
     asked: u32,
+}
+
+/// Those that were turned away.
+struct Queue {
+    /// When the next order that is turned away may come back: as long as that lies ahead, orders wait.
+    orders: Instant,
+    /// The same for all else.
+    others: Instant,
+    /// From when on something else may go before the orders.
+    turn: Instant,
 }
 
 struct Pause {
@@ -77,9 +88,14 @@ impl Limits {
         Ok(Self { buckets, clock, period, random: Box::new(random), state: Mutex::default() })
     }
 
+    /// How long one waits between two of many calls that leave a fifth of the rate, and the burst, to the others.
+    pub fn pace(&self) -> Duration {
+        self.period + self.period / 4
+    }
+
     /// Takes the right to make one call of each action, together, or says how long to stay away. The scarcest action comes first: what was
-    /// taken before another one is refused is lost.
-    pub fn try_take_all(&self, caller: &Caller, actions: &[&'static str]) -> Result<(), Duration> {
+    /// taken before another one is refused is lost. What an order needs (`ordering`) goes before all else that waits.
+    pub fn try_take_all(&self, caller: &Caller, actions: &[&'static str], ordering: bool) -> Result<(), Duration> {
         let now = Instant::now();
         let mut state = self.state.lock();
         self.sweep(&mut state, now);
@@ -90,14 +106,33 @@ impl Limits {
         }
         for action in actions {
             let bucket = (place.clone(), *action);
-            if let Some(Err(not_until)) = self.buckets.as_ref().map(|buckets| buckets.check_key(&bucket)) {
-                // Each of those turned away gets a place of its own in the queue, or all would come back for the same token.
-                let free = now + not_until.wait_time_from(self.clock.now());
-                let next = state.queues.entry(bucket).or_insert(free);
-                let mine = free.max(*next).min(now + LONGEST_QUEUE);
-                *next = mine + self.period;
-                return Err(mine - now);
+            let Some(buckets) = &self.buckets else { continue };
+            let queue = state.queues.get(&bucket);
+            let gives_way = queue.filter(|queue| !ordering && now < queue.orders);
+            let free = match gives_way {
+                Some(queue) if now < queue.turn => queue.turn,
+                _ => match buckets.check_key(&bucket) {
+                    Ok(()) => {
+                        if gives_way.is_some()
+                            && let Some(queue) = state.queues.get_mut(&bucket)
+                        {
+                            queue.turn = now + self.period * OTHERS;
+                        }
+                        continue;
+                    }
+                    Err(not_until) => now + not_until.wait_time_from(self.clock.now()),
+                },
+            };
+            // Each of those turned away gets a place of its own, or all would come back for the same token.
+            let period = if gives_way.is_some() { self.period * OTHERS } else { self.period };
+            let queue = state.queues.entry(bucket).or_insert(Queue { orders: now, others: now, turn: now });
+            if ordering && queue.orders <= now {
+                queue.turn = now + self.period * OTHERS;
             }
+            let next = if ordering { &mut queue.orders } else { &mut queue.others };
+            let mine = free.max(*next).min(now + LONGEST_QUEUE);
+            *next = mine + period;
+            return Err(mine - now);
         }
         if let Some(pause) = state.pauses.get_mut(&place) {
             // One goes first, so that no herd falls on a cloud that just came back.
@@ -140,7 +175,7 @@ impl Limits {
             return;
         }
         state.asked = 0;
-        state.queues.retain(|_, next| now < *next);
+        state.queues.retain(|_, queue| now < queue.orders.max(queue.others).max(queue.turn));
         state.pauses.retain(|_, pause| now < pause.until + LONGEST_PAUSE);
         if let Some(buckets) = &self.buckets {
             buckets.retain_recent();
@@ -190,7 +225,11 @@ mod tests {
 
     impl Limits {
         fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
-            self.try_take_all(caller, &[action])
+            self.try_take_all(caller, &[action], false)
+        }
+
+        fn try_order(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
+            self.try_take_all(caller, &[action], true)
         }
     }
 
@@ -236,7 +275,7 @@ mod tests {
         let (limits, caller) = (limits(0.0), caller("a", "gz"));
         let pause = limits.learn(&caller, &throttled()).unwrap();
         tokio::time::advance(pause).await;
-        assert_eq!(limits.try_take_all(&caller, &["DescribeRedis", "UpgradeRedis"]), Ok(()));
+        assert_eq!(limits.try_take_all(&caller, &["DescribeRedis", "UpgradeRedis"], true), Ok(()));
         assert!(limits.try_take(&caller, "DescribeRedis").is_err(), "everybody else waits for what becomes of it");
     }
 
@@ -261,6 +300,45 @@ mod tests {
         for _ in 0..1000 {
             assert!(limits.try_take(&caller, "X").unwrap_err() <= LONGEST_QUEUE);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_goes_before_all_else_that_waits() {
+        let (limits, caller) = (limits(10.0), caller("a", "gz"));
+        assert!((0..10).all(|_| limits.try_take(&caller, "X").is_ok()));
+        assert!((0..50).all(|_| limits.try_take(&caller, "X").is_err()));
+        let wait = limits.try_order(&caller, "X").unwrap_err();
+        assert_eq!(wait, Duration::from_millis(100), "the next one is for it");
+        tokio::time::advance(wait - Duration::from_millis(1)).await;
+        assert!(limits.try_take(&caller, "X").is_err(), "nobody takes it away");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(limits.try_order(&caller, "X"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_orders_use_nearly_all_of_the_rate_and_leave_some_to_what_else_is_asked() {
+        let (limits, caller) = (limits(10.0), caller("a", "gz"));
+        assert!((0..10).all(|_| limits.try_take(&caller, "X").is_ok()));
+        // Who was told to come back, and when: 300 orders, and as many others, which never end.
+        let start = Instant::now();
+        let mut all: Vec<_> = (0..600).map(|n| (start, n % 2 == 0)).collect();
+        let (mut orders, mut others) = (0, 0);
+        while orders < 300 {
+            let (index, (at, ordering)) =
+                all.iter().copied().enumerate().min_by_key(|(_, (at, _))| *at).expect("somebody waits");
+            tokio::time::advance(at.saturating_duration_since(Instant::now())).await;
+            match limits.try_take_all(&caller, &["X"], ordering) {
+                Ok(()) if ordering => {
+                    orders += 1;
+                    all.swap_remove(index);
+                }
+                Ok(()) => others += 1,
+                Err(wait) => all[index].0 = Instant::now() + wait,
+            }
+        }
+        let took = start.elapsed().as_secs_f64();
+        assert!(took <= 300.0 / 10.0 / 0.94, "{took} s");
+        assert!((10..=20).contains(&others), "{others}");
     }
 
     #[tokio::test(start_paused = true)]

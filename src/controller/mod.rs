@@ -13,9 +13,9 @@ use std::{
     },
 };
 
-use futures::future::select_all;
+use futures::{StreamExt, future::select_all, stream::FuturesUnordered};
 use kube::{Api, Client};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -114,26 +114,29 @@ impl Operator {
         let watching_instances = select_all(watches.collect::<Vec<_>>());
         tokio::select! {
             biased;
-            () = self.work(concurrency, &stopping) => Ok(()),
+            worked = AbortOnDropHandle::new(tokio::spawn(self.clone().work(concurrency, stopping.clone()))) => {
+                worked.map_err(|error| format!("the workers have ended: {error}"))
+            }
             _ = watching_instances => Err("the watch of RedisInstances has ended".into()),
             _ = &mut watching_book => Err("the watch of the account book has ended".into()),
         }
     }
 
-    /// Looks after one after the other, so many at a time.
-    async fn work(self: &Arc<Self>, concurrency: u16, stopping: &CancellationToken) {
-        let mut workers = JoinSet::new();
+    /// Looks after one after the other, so many at a time. All in one task: most of them wait for nothing, and to wake another thread for
+    /// each would cost more than they do.
+    async fn work(self: Arc<Self>, concurrency: u16, stopping: CancellationToken) {
+        let mut at_work = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some(_) = workers.join_next() => {}
-                object = self.queue.next(), if workers.len() < usize::from(concurrency) => {
-                    workers.spawn(self.clone().reconcile(object));
+                Some(()) = at_work.next() => {}
+                object = self.queue.next(), if at_work.len() < usize::from(concurrency) => {
+                    at_work.push(self.reconcile(object));
                 }
             }
         }
-        while workers.join_next().await.is_some() {}
+        while at_work.next().await.is_some() {}
     }
 
     /// A `RedisInstance` as the watch shows it. Is that news?

@@ -89,7 +89,7 @@ pub(super) fn state(health: Health) -> &'static str {
 }
 
 impl Operator {
-    pub(super) async fn reconcile(self: Arc<Self>, object: Object) {
+    pub(super) async fn reconcile(&self, object: Object) {
         let Some(row) = self.index.get(&object) else { return self.queue.done(object, None) };
         let began = Instant::now();
         let span = tracing::debug_span!(

@@ -63,8 +63,8 @@ impl Operator {
         }
     }
 
-    /// Keeps the index and the claims up to date, and wakes those that change. In a list nobody is woken before its end: until then an older
-    /// one may come that owns the instance.
+    /// Keeps the index and the claims up to date, and wakes those that change. In a list nobody of whom there is something to tell is woken
+    /// before its end: until then an older one may come that owns the instance.
     pub(super) async fn watch_instances(self: Arc<Self>, client: Client, namespace: Option<String>) {
         let api: Api<Readable<RedisInstance>> = match &namespace {
             Some(namespace) => Api::namespaced(client, namespace),
@@ -90,7 +90,10 @@ impl Operator {
                 Some(Event::InitApply(instance)) => {
                     let object = Object::of(&instance);
                     if self.appeared(&object, instance) {
-                        news.push(object.clone());
+                        match self.index.get(&object) {
+                            Some(row) if row.still.is_some() => self.queue.wake([object.clone()]),
+                            _ => news.push(object.clone()),
+                        }
                     }
                     listed.insert(object);
                 }

@@ -24,6 +24,9 @@ pub(super) async fn whole(
         pass(Point::PageRead, "");
         next = page.value.next;
         each(caller, page, &mut take);
+        if next.is_some() {
+            sleep(calls.pace()).await;
+        }
     }
     Ok(())
 }
