@@ -36,7 +36,7 @@ generate: needs-cargo needs-go ## Makes again what is generated: crds/, and what
 
 lint: needs-cargo ## rustfmt, clippy, cargo-deny
 	cargo fmt --check
-	cargo clippy --locked --all-targets --features failpoints -- -D warnings
+	cargo clippy --locked --all-targets --features failpoints,benchmarks -- -D warnings
 	cargo clippy --locked -- -D warnings # as it is released
 	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources

@@ -42,6 +42,7 @@ pub struct Calls {
 impl Calls {
     pub fn new(cloud: Arc<dyn Cloud>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let dialect = cloud.dialect();
+        metrics.expect_calls(&[dialect.describe, dialect.upgrade, dialect.deal, dialect.products]);
         Self { cloud, limits: Arc::new(limits), metrics, dialect }
     }
 

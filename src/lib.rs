@@ -8,6 +8,8 @@ mod api; // the two resources: types, schema, rules
 mod api_server; // calls of the API server: their bound, and what it says in words for people
 mod assembly; // puts it together, runs it, and ends its work in order
 mod balance; // accounts without money: one probe for each
+#[cfg(feature = "benchmarks")]
+pub mod benchmarks; // what benches/micro.rs measures
 pub mod book; // the account book, and the permit that an order takes
 mod calls; // calls of the cloud, limited and counted
 mod claims; // which RedisInstance owns which instance

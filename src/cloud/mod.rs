@@ -1,5 +1,7 @@
 //! The cloud as the operator sees it: plain types and one trait. Knows no Kubernetes.
 
+#[cfg(feature = "benchmarks")]
+pub(crate) mod benchmarks;
 mod clock;
 pub mod codes;
 mod digest;

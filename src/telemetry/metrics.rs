@@ -44,6 +44,12 @@ struct CallLabels {
     code: String,
 }
 
+/// What labels are known before anything has happened. They are there from the start, as 0: Prometheus sees no increase in a series that comes
+/// into being at 1.
+const RESULTS: [&str; 2] = ["ok", "error"];
+const OUTCOMES: [&str; 7] = ["written", "placed", "fulfilled", "failed", "refused", "abandoned", "unknown"];
+const STATES: [&str; 4] = ["ready", "reconciling", "stalled", "unknown"];
+
 /// The operator's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -106,6 +112,15 @@ impl Metrics {
         registry.register("leader", "1 while this process acts, 0 while it stands by", leader.clone());
         registry.register("build", "Version of the operator", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         all.register_collector(Box::new(Process));
+        for result in RESULTS {
+            drop(reconciles.get_or_create(&ResultLabel { result }));
+        }
+        for outcome in OUTCOMES {
+            drop(upgrades.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for state in STATES {
+            drop(instances.get_or_create(&StateLabel { state }));
+        }
         Self {
             registry: all,
             reconciles,
@@ -120,8 +135,17 @@ impl Metrics {
         }
     }
 
+    /// There will be calls of these actions.
+    pub fn expect_calls(&self, actions: &[&'static str]) {
+        for &action in actions {
+            drop(self.cloud_requests.get_or_create(&CallLabels { action, code: "0".to_owned() }));
+            drop(self.cloud_request_duration.get_or_create(&ActionLabel { action }));
+        }
+    }
+
     /// A reconcile has ended.
     pub fn reconciled(&self, result: &'static str, took: Duration) {
+        debug_assert!(RESULTS.contains(&result), "{result}");
         self.reconciles.get_or_create(&ResultLabel { result }).inc();
         self.reconcile_duration.observe(took.as_secs_f64());
     }
@@ -143,6 +167,7 @@ impl Metrics {
 
     /// Something came of an entry: `written`, or its phase in lower case, or `unknown`.
     pub fn upgrade(&self, outcome: &'static str) {
+        debug_assert!(OUTCOMES.contains(&outcome), "{outcome}");
         self.upgrades.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
@@ -152,6 +177,7 @@ impl Metrics {
             self.instances.get_or_create(&StateLabel { state }).dec();
         }
         if let Some(state) = to {
+            debug_assert!(STATES.contains(&state), "{state}");
             self.instances.get_or_create(&StateLabel { state }).inc();
         }
     }
@@ -223,4 +249,27 @@ fn process() -> Option<Figures> {
 
 fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the first order of a process would be missing in what an increase tells of its outcomes.
+    #[test]
+    fn what_is_counted_is_there_from_the_start_as_0() {
+        let metrics = Metrics::new();
+        metrics.expect_calls(&["UpgradeRedis"]);
+        let text = metrics.text();
+        for line in [
+            r#"crs_operator_reconcile_total{result="error"} 0"#,
+            r#"crs_operator_upgrades_total{outcome="written"} 0"#,
+            r#"crs_operator_upgrades_total{outcome="unknown"} 0"#,
+            r#"crs_operator_instances{state="stalled"} 0"#,
+            r#"crs_operator_cloud_requests_total{action="UpgradeRedis",code="0"} 0"#,
+            r#"crs_operator_cloud_request_duration_seconds_count{action="UpgradeRedis"} 0"#,
+        ] {
+            assert!(text.lines().any(|of| of == line), "{line} in\n{text}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod book;
 mod clocks;
 mod console;
 mod credentials;
+mod dashboard;
 mod doubled;
 mod edits;
 mod evidence;

@@ -95,12 +95,12 @@ fn wrong_usage_is_exit_code_2_with_a_word_on_what_is_wrong() {
 
 /// They are for these tests alone.
 #[test]
-fn what_is_released_has_no_failpoints() {
+fn what_is_released_has_no_failpoints_and_opens_nothing_for_benchmarks() {
     let [manifest, image, release] = ["Cargo.toml", "Dockerfile", ".github/workflows/release.yml"]
         .map(|file| std::fs::read_to_string(repository().join(file)).expect("a text file"));
     let features = manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n[").next());
     let names: Vec<_> = features.into_iter().flat_map(str::lines).filter_map(|line| line.split_once(" = ")).collect();
-    assert!(matches!(names[..], [("failpoints", _)]), "no default feature brings them: {names:?}");
+    assert!(matches!(names[..], [("benchmarks", _), ("failpoints", _)]), "no default feature brings them: {names:?}");
     assert!(image.contains("cargo build --release"), "{image}");
     for built in [image, release] {
         assert!(!built.contains("features"), "{built}");

@@ -6,6 +6,8 @@
 mod answer;
 #[cfg(test)]
 mod answer_tests;
+#[cfg(feature = "benchmarks")]
+pub(crate) mod benchmarks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod read;
