@@ -4,7 +4,6 @@ mod send;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
 use kube::{Api, Client, ResourceExt};
 use opentelemetry::trace::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -173,23 +172,21 @@ impl Actor {
     /// which would make each restart felt, where a second witness contradicts either clock (the API server's the one by which the order
     /// was signed, this machine's the cloud's as it is now).
     fn check_known(&self, step: &Step, entries: &[RedisUpgrade]) -> Result<(), Trouble> {
-        let lacks = |entry: &RedisUpgrade, least: SignedDuration| {
-            least.unsigned_abs().checked_sub(self.book.known_for(entry)).filter(|left| !left.is_zero())
-        };
-        let known_for_the_lag = |entry| lacks(entry, self.policy.lag).map_or(Ok(()), |left| Err(Trouble::Wait(left)));
-        match (step, settled_entry(step, entries)) {
+        let (lag, open) = (self.policy.lag, self.policy.open());
+        let rests_on = match (step, settled_entry(step, entries)) {
             // Bought before, and a person says to go on.
-            (Step::Order { to, .. }, _) => {
-                entries.iter().rfind(|entry| entry.buys(*to)).map_or(Ok(()), known_for_the_lag)
-            }
+            (Step::Order { to, .. }, _) => entries.iter().rfind(|entry| entry.buys(*to)).map(|entry| (entry, lag)),
             (Step::Settle { phase: Phase::Failed, .. }, Some(entry)) if entry.outcome().delivered_at.is_some() => {
-                known_for_the_lag(entry)
+                Some((entry, lag))
             }
-            (_, Some(entry)) if entry.phase() == Phase::Written && self.is_apart(entry) => {
-                let apart = |left| Err(Trouble::ClocksApart { entry: entry.name_any(), left });
-                lacks(entry, self.policy.open()).map_or(Ok(()), apart)
-            }
-            _ => Ok(()),
+            (_, Some(entry)) if entry.phase() == Phase::Written && self.is_apart(entry) => Some((entry, open)),
+            _ => None,
+        };
+        let Some((entry, least)) = rests_on else { return Ok(()) };
+        match least.unsigned_abs().saturating_sub(self.book.known_for(entry)) {
+            Duration::ZERO => Ok(()),
+            left if entry.phase() == Phase::Written => Err(Trouble::ClocksApart { entry: entry.name_any(), left }),
+            left => Err(Trouble::Wait(left)),
         }
     }
 

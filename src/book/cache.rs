@@ -63,7 +63,7 @@ impl Cache {
                 Vec::new()
             }
             Event::InitApply(entry) => {
-                let known = self.known(entry);
+                let known = known(&self.entries.read(), entry);
                 insert(&mut self.listed.write(), known);
                 Vec::new()
             }
@@ -77,7 +77,7 @@ impl Cache {
             }
             Event::Apply(entry) => {
                 let redis_id = key(&entry);
-                self.put(&entry);
+                self.put(entry);
                 vec![redis_id]
             }
             Event::Delete(entry) => {
@@ -95,15 +95,10 @@ impl Cache {
     }
 
     /// Takes an entry as it is, unless something newer is there.
-    pub(super) fn put(&self, entry: &RedisUpgrade) {
-        let known = self.known(entry.clone());
-        insert(&mut self.entries.write(), known);
-    }
-
-    fn known(&self, entry: RedisUpgrade) -> Known {
-        let entries = self.entries.read();
-        let before = entries.get(&key(&entry)).map_or(&[][..], Vec::as_slice);
-        Known::new(entry, before)
+    pub(super) fn put(&self, entry: RedisUpgrade) {
+        let mut entries = self.entries.write();
+        let known = known(&entries, entry);
+        insert(&mut entries, known);
     }
 
     /// Takes what a consistent read of that version has shown; what was written since stays.
@@ -138,6 +133,11 @@ impl Cache {
 /// Whose entry it is: by its label, as a consistent read finds it.
 fn key(entry: &RedisUpgrade) -> String {
     entry.labels().get(REDIS_ID_LABEL).unwrap_or(&entry.spec.redis_id).clone()
+}
+
+fn known(entries: &Entries, entry: RedisUpgrade) -> Known {
+    let before = entries.get(&key(&entry)).map_or(&[][..], Vec::as_slice);
+    Known::new(entry, before)
 }
 
 fn insert(entries: &mut Entries, known: Known) {

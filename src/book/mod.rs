@@ -145,7 +145,7 @@ impl Book {
                 }
             })?;
         pass(Point::Created, &ledger.redis_id);
-        self.cache.put(&written);
+        self.cache.put(written.clone());
         Ok((written, SendPermit::new(ledger.redis_id.clone(), order.to, signed_at, send_before)))
     }
 
@@ -218,7 +218,7 @@ impl Book {
         let patched =
             within(CALL, self.api.patch_status(&entry.name_any(), &PatchParams::default(), &Patch::Merge(patch)))
                 .await?;
-        self.cache.put(&patched);
+        self.cache.put(patched.clone());
         Ok(patched)
     }
 }

@@ -235,7 +235,7 @@ async fn of_growth_bought_twice_at_a_persons_word_the_second_entry_has_that_word
     world.wait_fulfilled("sessions").await;
     world.cloud.put(&format!("instances/{ID}"), json!({"memSize": 1024})).await;
     let stopped = world.wait_stalled("sessions", "SizeRegressed").await;
-    assert_eq!(world.events("sessions", "SizeRegressed").await.len(), 1);
+    assert_eq!(world.wait_for_events("sessions", "SizeRegressed").await.len(), 1);
     tells(stopped["status"]["conditions"].to_string().as_str(), &[FIRST, "1024 MB again", FIRST]);
     let word = format!("crs.qcloud.com/proceed-after={FIRST}");
     world.kubectl(&["annotate", "crs", "sessions", &word]).await.expect("an annotation");

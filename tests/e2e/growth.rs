@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::support::Api::{self, V2, V3};
-use crate::support::{World, condition, instance, message, reason, wait_for};
+use crate::support::{World, condition, instance, message, reason};
 
 const ID: &str = "crs-00000001";
 
@@ -46,11 +46,7 @@ async fn an_instance_grows_by_one_order_and_becomes_ready(#[values(V2, V3)] api:
     assert_eq!(words[9..15], ["sessions", ID, "2048", "2048", "Running", "True"]);
 
     for (event, says) in [("UpgradeWritten", "cut for seconds"), ("UpgradePlaced", deal), ("UpgradeFulfilled", deal)] {
-        let events = wait_for(event, async || {
-            let events = world.events("sessions", event).await;
-            if events.is_empty() { Err("none".into()) } else { Ok(events) }
-        })
-        .await;
+        let events = world.wait_for_events("sessions", event).await;
         assert_eq!(events.len(), 1, "{events:?}");
         assert!(events[0].contains(says), "{event} says {says}: {events:?}");
     }

@@ -34,18 +34,18 @@ fn entries_come_lowest_number_first() {
 #[test]
 fn the_entry_of_another_instance_that_got_this_ones_label_is_none_of_it() {
     let cache = Cache::default();
-    cache.put(&version(1, 1, Phase::Refused));
+    cache.put(version(1, 1, Phase::Refused));
     let mut foreign = version(2, 2, Phase::Written);
     foreign.metadata.name = Some("crs-2-2".into());
     foreign.spec.redis_id = "crs-2".into();
-    cache.put(&foreign);
+    cache.put(foreign.clone());
     assert_eq!(shows(&cache), [(1, Phase::Refused)]);
 }
 
 #[test]
 fn an_older_version_never_hides_a_newer_one() {
     let cache = Cache::default();
-    cache.put(&version(1, 10, Phase::Placed));
+    cache.put(version(1, 10, Phase::Placed));
     cache.apply(Event::Apply(version(1, 9, Phase::Written)));
     assert_eq!(shows(&cache), [(1, Phase::Placed)]);
     cache.apply(Event::Apply(version(1, 11, Phase::Fulfilled)));
@@ -56,7 +56,7 @@ fn an_older_version_never_hides_a_newer_one() {
 fn a_read_shows_what_is_gone_and_keeps_what_came_after_it() {
     let cache = Cache::default();
     for entry in [version(1, 5, Phase::Refused), version(2, 21, Phase::Placed), version(3, 22, Phase::Written)] {
-        cache.put(&entry);
+        cache.put(entry.clone());
     }
     cache.put_all("crs-1", &[version(2, 20, Phase::Written)], Some("20"));
     assert_eq!(shows(&cache), [(2, Phase::Placed), (3, Phase::Written)], "1 was deleted; 2 and 3 were written since");
@@ -95,8 +95,8 @@ fn a_list_that_was_cut_off_leaves_nothing_to_the_next() {
 #[test]
 fn a_deleted_entry_is_gone() {
     let cache = Cache::default();
-    cache.put(&version(1, 1, Phase::Refused));
-    cache.put(&version(2, 2, Phase::Refused));
+    cache.put(version(1, 1, Phase::Refused));
+    cache.put(version(2, 2, Phase::Refused));
     assert_eq!(cache.apply(Event::Delete(version(1, 1, Phase::Refused))), ["crs-1"]);
     assert_eq!(shows(&cache), [(2, Phase::Refused)]);
 }
@@ -106,7 +106,7 @@ fn what_only_the_api_server_needs_is_not_kept() {
     let cache = Cache::default();
     let mut entry = version(1, 1, Phase::Refused);
     entry.metadata.managed_fields = Some(vec![Default::default()]);
-    cache.put(&entry);
+    cache.put(entry.clone());
     assert_eq!(cache.entries("crs-1")[0].metadata.managed_fields, None);
 }
 
@@ -120,7 +120,7 @@ async fn how_long_an_entry_is_known_goes_by_when_it_was_first_seen_in_that_phase
     };
     let open = with_uid(1, 5, Phase::Written);
     assert_eq!(cache.known_for(&open), std::time::Duration::ZERO);
-    cache.put(&open);
+    cache.put(open.clone());
     tokio::time::advance(second).await;
     cache.apply(Event::Apply(open.clone()));
     cache.put_all("crs-1", std::slice::from_ref(&open), Some("6"));
@@ -130,12 +130,12 @@ async fn how_long_an_entry_is_known_goes_by_when_it_was_first_seen_in_that_phase
     assert_eq!(cache.known_for(&open), second);
     cache.apply(Event::Delete(open.clone()));
     assert_eq!(cache.known_for(&open), std::time::Duration::ZERO, "one that is written again is another");
-    cache.put(&open);
+    cache.put(open.clone());
     tokio::time::advance(second).await;
     let fulfilled = with_uid(1, 8, Phase::Fulfilled);
     assert_eq!(cache.known_for(&fulfilled), std::time::Duration::ZERO, "not yet in that phase");
-    cache.put(&fulfilled);
+    cache.put(fulfilled.clone());
     tokio::time::advance(second).await;
-    cache.put(&with_uid(1, 9, Phase::Fulfilled));
+    cache.put(with_uid(1, 9, Phase::Fulfilled));
     assert_eq!(cache.known_for(&fulfilled), second);
 }

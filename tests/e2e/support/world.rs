@@ -248,6 +248,15 @@ impl World {
             .collect()
     }
 
+    /// The same, once there are any: they are sent in the background, after the status is written.
+    pub async fn wait_for_events(&self, name: &str, reason: &str) -> Vec<String> {
+        wait_for(&format!("an Event {reason}"), async || {
+            let events = self.events(name, reason).await;
+            if events.is_empty() { Err("none".into()) } else { Ok(events) }
+        })
+        .await
+    }
+
     /// Waits until the book's entries for one instance have these phases, in order.
     pub async fn wait_for_book(&self, redis_id: &str, phases: &[&str]) -> Vec<Value> {
         wait_for(&format!("{phases:?} in the book"), async || {
