@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashSet,
+    fmt::Debug,
+    future::ready,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource,
@@ -15,6 +17,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::{
@@ -33,7 +36,7 @@ impl Operator {
     /// Keeps the cache of the book up to date, and wakes those whose entries change.
     pub(super) async fn watch_book(self: Arc<Self>, api: Api<Readable<RedisUpgrade>>, synced: oneshot::Sender<()>) {
         let mut synced = Some(synced);
-        let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff());
+        let mut events = pin!(watched(api));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => readable(event, |bad| {
@@ -72,7 +75,7 @@ impl Operator {
         };
         let (mut listed, mut news) = (HashSet::new(), Vec::new());
         let mut is_first = true;
-        let mut events = pin!(watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff());
+        let mut events = pin!(watched(api));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => readable(event, |bad| self.unreadable(bad)),
@@ -145,6 +148,17 @@ impl Operator {
         );
         self.gone(&Object::new(&namespace.unwrap_or_default(), &name.unwrap_or_default()));
     }
+}
+
+/// A watch that begins with all there is: in a stream, so that neither side holds it all at once, or in pages, where the API server refuses
+/// that (it is without `WatchList`, the default from Kubernetes 1.34 on).
+fn watched<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static>(
+    api: Api<K>,
+) -> impl Stream<Item = watcher::Result<Event<K>>> {
+    let pages = watcher(api.clone(), watcher::Config::default().page_size(PAGE)).default_backoff();
+    let stream = watcher(api, watcher::Config::default().streaming_lists()).default_backoff();
+    let is_refused = |event: &watcher::Result<_>| matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 422);
+    stream.take_while(move |event| ready(!is_refused(event))).chain(pages)
 }
 
 /// The event of an object that can be read.
