@@ -65,6 +65,11 @@ impl Queue {
 
     /// One that is gone, or that nobody has heard of, is left out.
     pub fn wake(&self, objects: impl IntoIterator<Item = Object>) {
+        // Before the lock: whoever names them may wake others.
+        let objects: Vec<_> = objects.into_iter().collect();
+        if objects.is_empty() {
+            return;
+        }
         let mut state = self.shared.state.lock();
         for object in objects {
             if let Some(line) = self.shared.index.source(&object) {

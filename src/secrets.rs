@@ -10,7 +10,7 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     api_server::{CALL, plain, within},
-    cloud::Credentials,
+    cloud::{Account, Caller, Credentials},
 };
 
 const KEPT: Duration = Duration::from_secs(30);
@@ -21,8 +21,16 @@ const MOST_KEPT: usize = 10_000;
 /// What a Secret holds, and which version of it.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
+    pub account: Account,
     pub version: String,
+}
+
+impl Keys {
+    pub fn caller(&self, region: &str) -> Caller {
+        let Self { credentials, account, .. } = self;
+        Caller { credentials: credentials.clone(), account: account.clone(), region: region.to_owned() }
+    }
 }
 
 /// Why there are no usable credentials.
@@ -125,12 +133,14 @@ pub(crate) fn parse(secret: &Secret) -> Result<Keys, String> {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     };
     let needed = |key: &str| field(key)?.ok_or(format!("{key} is missing or empty: add it."));
+    let credentials = Credentials {
+        secret_id: needed("secretId")?,
+        secret_key: SecretString::from(needed("secretKey")?),
+        token: field("token")?.map(SecretString::from),
+    };
     Ok(Keys {
-        credentials: Credentials {
-            secret_id: needed("secretId")?,
-            secret_key: SecretString::from(needed("secretKey")?),
-            token: field("token")?.map(SecretString::from),
-        },
+        account: Account::of(&credentials),
+        credentials: credentials.into(),
         version: secret.metadata.resource_version.clone().unwrap_or_default(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{env, net::TcpListener, path::Path, process::Command, time::Duration};
 
-use super::support::Child;
+use super::support::children::Child;
 
 #[derive(Clone, Copy)]
 pub struct Contestant {

@@ -19,7 +19,7 @@ mod transport;
 pub mod v2;
 pub mod v3;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,30 +46,34 @@ pub struct Credentials {
 
 /// Tells accounts apart by proof: nobody shares what was read through a SecretId that they can't sign for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Account(String);
+pub struct Account(Arc<str>);
+
+impl Account {
+    pub fn of(credentials: &Credentials) -> Self {
+        let Credentials { secret_id, secret_key, token } = credentials;
+        let token = token.as_ref().map_or("", |token| token.expose_secret());
+        let mut proof = Sha256::new();
+        for part in [secret_id.as_str(), secret_key.expose_secret(), token] {
+            proof.update((part.len() as u64).to_be_bytes());
+            proof.update(part);
+        }
+        let proof: [u8; 32] = proof.finalize().into();
+        Self(hex(proof.first_chunk::<16>().unwrap_or(&[0; 16])).into())
+    }
+}
 
 /// Who asks, and about which region (as the user wrote it: short or long form).
 #[derive(Clone, Debug)]
 pub struct Caller {
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     pub account: Account,
     pub region: String,
 }
 
 impl Caller {
-    pub fn new(credentials: Credentials, region: String) -> Self {
-        let mut proof = Sha256::new();
-        for part in [
-            credentials.secret_id.as_str(),
-            credentials.secret_key.expose_secret(),
-            credentials.token.as_ref().map_or("", |token| token.expose_secret()),
-        ] {
-            proof.update((part.len() as u64).to_be_bytes());
-            proof.update(part);
-        }
-        let proof: [u8; 32] = proof.finalize().into();
-        let account = Account(hex(proof.first_chunk::<16>().unwrap_or(&[0; 16])));
-        Self { credentials, account, region }
+    pub fn new(credentials: impl Into<Arc<Credentials>>, region: String) -> Self {
+        let credentials = credentials.into();
+        Self { account: Account::of(&credentials), credentials, region }
     }
 }
 

@@ -14,23 +14,21 @@ use std::{
 };
 
 use futures::{StreamExt, future::select_all, stream::FuturesUnordered};
-use kube::{Api, Client};
-use tokio::sync::oneshot;
+use kube::Client;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     act::Actor,
-    api::{Object, RedisInstance, RedisUpgrade},
+    api::{Object, RedisInstance},
     balance::Balances,
     book::Cache,
     claims::{Claim, Claims},
-    index::{Index, Shown},
+    index::{Index, Shown, Still},
     observe::Observer,
     queue::Queue,
     secrets::Secrets,
 };
 
-use readable::Readable;
 #[cfg(test)]
 pub(crate) use still::rests_at;
 
@@ -97,18 +95,11 @@ impl Operator {
         concurrency: u16,
         stopping: CancellationToken,
     ) -> Result<(), String> {
-        let book: Api<Readable<RedisUpgrade>> = Api::namespaced(client.clone(), book_namespace);
-        let (synced, book_synced) = oneshot::channel();
-        let mut watching_book = AbortOnDropHandle::new(tokio::spawn(self.clone().watch_book(book, synced)));
-        // Without the book, what is told would be wrong: it comes first.
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => return Ok(()),
-            _ = book_synced => {}
-            _ = &mut watching_book => return Err("the watch of the account book has ended".into()),
-        }
+        let book_known = CancellationToken::new();
+        let book = self.clone().watch_book(client.clone(), book_namespace.to_owned(), book_known.clone());
+        let watching_book = AbortOnDropHandle::new(tokio::spawn(book));
         let watches = namespaces.iter().map(|namespace| {
-            let watch = self.clone().watch_instances(client.clone(), namespace.clone());
+            let watch = self.clone().watch_instances(client.clone(), namespace.clone(), book_known.clone());
             AbortOnDropHandle::new(tokio::spawn(watch))
         });
         let watching_instances = select_all(watches.collect::<Vec<_>>());
@@ -118,7 +109,7 @@ impl Operator {
                 worked.map_err(|error| format!("the workers have ended: {error}"))
             }
             _ = watching_instances => Err("the watch of RedisInstances has ended".into()),
-            _ = &mut watching_book => Err("the watch of the account book has ended".into()),
+            _ = watching_book => Err("the watch of the account book has ended".into()),
         }
     }
 
@@ -140,9 +131,9 @@ impl Operator {
     }
 
     /// A `RedisInstance` as the watch shows it. Is that news?
-    fn appeared(&self, object: &Object, instance: RedisInstance) -> bool {
+    fn appeared(&self, object: &Object, instance: RedisInstance, still: Option<Still>) -> bool {
         let claim = Claim::new(object.clone(), &instance);
-        let (still, redis_id) = (self.still(&instance), instance.spec.redis_id.as_str().into());
+        let redis_id = instance.spec.redis_id.as_str().into();
         let others = match self.index.insert(object, instance.trimmed(), still) {
             Shown::Known => return false,
             Shown::New | Shown::Changed => Vec::new(),

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::api::{
     RedisInstance, RedisInstanceSpec, RedisInstanceStatus, RedisUpgrade, RedisUpgradeSpec, RedisUpgradeStatus,
@@ -51,10 +51,8 @@ impl Made for RedisUpgrade {
 #[derive(Deserialize)]
 struct Parts {
     metadata: Metadata,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
 }
 
 /// Most of an object is its managedFields, which nobody looks at.
@@ -93,12 +91,16 @@ impl<'de, K: Made> Deserialize<'de> for Readable<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Parts { metadata, spec, status } = Parts::deserialize(deserializer)?;
         let metadata = metadata.into();
-        let read = || Ok((serde_json::from_value(spec)?, serde_json::from_value(status)?));
+        let read = || Ok((part(spec)?, part(status)?));
         Ok(Self(match read() {
             Ok((spec, status)) => Ok(K::of(metadata, spec, status)),
             Err::<_, serde_json::Error>(error) => Err(Unreadable { error: error.to_string(), metadata }),
         }))
     }
+}
+
+fn part<T: DeserializeOwned>(text: Option<Box<RawValue>>) -> serde_json::Result<T> {
+    serde_json::from_str(text.as_ref().map_or("null", |text| text.get()))
 }
 
 impl<K: Made> Resource for Readable<K> {

@@ -168,7 +168,8 @@ impl Operator {
         if instance.meta().deletion_timestamp.is_some() {
             return Ok(None);
         }
-        self.look_closer(&view, &instance).await
+        // In a box: for most, who are still, all before it is little.
+        Box::pin(self.look_closer(&view, &instance)).await
     }
 
     /// Something may be due, or to be told.
@@ -213,7 +214,7 @@ impl Operator {
         }
         let (caller, secret_version, seen) = match self.secrets.get(namespace, secret).await {
             Ok(keys) => {
-                let caller = Caller::new(keys.credentials, region.clone());
+                let caller = keys.caller(region);
                 let used =
                     SecretUse { namespace: namespace.clone(), name: secret.clone(), version: keys.version.clone() };
                 let seen = self.observer.watch(object, used, &caller, &row.redis_id);

@@ -2,23 +2,17 @@
 
 use std::{
     collections::HashSet,
-    fmt::Debug,
-    future::ready,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
 
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, future::join};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Api, Client, Resource,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    Client, Resource,
+    runtime::watcher::{self, Event},
 };
-use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Operator,
@@ -26,17 +20,27 @@ use super::{
 };
 use crate::{
     api::{Object, RedisInstance, RedisUpgrade},
-    api_server::plain_watch,
+    api_server::{plain_watch, watched},
 };
 
-/// Objects in one answer of a list.
-const PAGE: u32 = 500;
+/// So much of what has come is taken before those are woken whom it concerns.
+const AT_ONCE: usize = 100;
+
+/// The list that a watch begins with, as far as it has come.
+#[derive(Default)]
+struct List {
+    namespace: Option<String>,
+    shown: HashSet<Object>,
+    /// Those to be woken at its end.
+    news: Vec<Object>,
+    /// Once, at least.
+    has_ended: bool,
+}
 
 impl Operator {
     /// Keeps the cache of the book up to date, and wakes those whose entries change.
-    pub(super) async fn watch_book(self: Arc<Self>, api: Api<Readable<RedisUpgrade>>, synced: oneshot::Sender<()>) {
-        let mut synced = Some(synced);
-        let mut events = pin!(watched(api));
+    pub(super) async fn watch_book(self: Arc<Self>, client: Client, namespace: String, known: CancellationToken) {
+        let mut events = pin!(watched::<Readable<RedisUpgrade>>(client, Some(&namespace)));
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => readable(event, |bad| {
@@ -58,64 +62,70 @@ impl Operator {
             for redis_id in event.map(|event| self.cache.apply(event)).unwrap_or_default() {
                 self.queue.wake(self.claims.of(&redis_id));
             }
-            if let Some(synced) = synced.take_if(|_| done) {
+            if done && !known.is_cancelled() {
                 self.synced.fetch_add(1, Ordering::Relaxed);
-                // Nobody waits any more when the operator is stopping.
-                let _ = synced.send(());
+                known.cancel();
             }
         }
     }
 
     /// Keeps the index and the claims up to date, and wakes those that change. In a list nobody of whom there is something to tell is woken
     /// before its end: until then an older one may come that owns the instance.
-    pub(super) async fn watch_instances(self: Arc<Self>, client: Client, namespace: Option<String>) {
-        let api: Api<Readable<RedisInstance>> = match &namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
-        let (mut listed, mut news) = (HashSet::new(), Vec::new());
-        let mut is_first = true;
-        let mut events = pin!(watched(api));
-        while let Some(event) = events.next().await {
-            let event = match event {
-                Ok(event) => readable(event, |bad| self.unreadable(bad)),
-                Err(error) => {
-                    tracing::warn!(
-                        error = plain_watch(&error),
-                        "the watch of RedisInstances has failed; it is tried again"
-                    );
-                    continue;
-                }
-            };
-            match event {
-                None => {}
-                Some(Event::Init) => listed.clear(),
-                Some(Event::InitApply(instance)) => {
-                    let object = Object::of(&instance);
-                    if self.appeared(&object, instance) {
-                        match self.index.get(&object) {
-                            Some(row) if row.still.is_some() => self.queue.wake([object.clone()]),
-                            _ => news.push(object.clone()),
-                        }
-                    }
-                    listed.insert(object);
-                }
-                Some(Event::InitDone) => {
-                    self.gone_meanwhile(namespace.as_deref(), &std::mem::take(&mut listed));
-                    if std::mem::take(&mut is_first) {
-                        self.synced.fetch_add(1, Ordering::Relaxed);
-                    }
-                    self.queue.wake(std::mem::take(&mut news));
-                }
-                Some(Event::Apply(instance)) => {
-                    let object = Object::of(&instance);
-                    if self.appeared(&object, instance) {
-                        self.queue.wake([object]);
-                    }
-                }
-                Some(Event::Delete(instance)) => self.gone(&Object::of(&instance)),
-            }
+    pub(super) async fn watch_instances(
+        self: Arc<Self>,
+        client: Client,
+        namespace: Option<String>,
+        book_known: CancellationToken,
+    ) {
+        let mut events = pin!(watched::<Readable<RedisInstance>>(client, namespace.as_deref()).peekable());
+        // Without the book, what is told would be wrong: it comes first. What there is may be on its way meanwhile.
+        join(events.as_mut().peek(), book_known.cancelled()).await;
+        let mut list = List { namespace, ..List::default() };
+        let mut at_hand = events.ready_chunks(AT_ONCE);
+        while let Some(events) = at_hand.next().await {
+            self.queue.wake(events.into_iter().flat_map(|event| self.shown(event, &mut list)));
         }
+    }
+
+    /// Takes what a watch shows. Returns whom to wake.
+    fn shown(&self, event: watcher::Result<Event<Readable<RedisInstance>>>, list: &mut List) -> Vec<Object> {
+        let event = match event {
+            Ok(event) => readable(event, |bad| self.unreadable(bad)),
+            Err(error) => {
+                let error = plain_watch(&error);
+                tracing::warn!(error, "the watch of RedisInstances has failed; it is tried again");
+                None
+            }
+        };
+        match event {
+            None => {}
+            Some(Event::Init) => list.shown.clear(),
+            Some(Event::InitApply(instance)) => {
+                let (object, still) = (Object::of(&instance), self.still(&instance));
+                list.shown.insert(object.clone());
+                if self.appeared(&object, instance, still) {
+                    if still.is_some() {
+                        return vec![object];
+                    }
+                    list.news.push(object);
+                }
+            }
+            Some(Event::InitDone) => {
+                self.gone_meanwhile(list.namespace.as_deref(), &std::mem::take(&mut list.shown));
+                if !std::mem::replace(&mut list.has_ended, true) {
+                    self.synced.fetch_add(1, Ordering::Relaxed);
+                }
+                return std::mem::take(&mut list.news);
+            }
+            Some(Event::Apply(instance)) => {
+                let (object, still) = (Object::of(&instance), self.still(&instance));
+                if self.appeared(&object, instance, still) {
+                    return vec![object];
+                }
+            }
+            Some(Event::Delete(instance)) => self.gone(&Object::of(&instance)),
+        }
+        Vec::new()
     }
 
     /// An object that this version can't read is as good as gone, and it is said; all others go on.
@@ -148,17 +158,6 @@ impl Operator {
         );
         self.gone(&Object::new(&namespace.unwrap_or_default(), &name.unwrap_or_default()));
     }
-}
-
-/// A watch that begins with all there is: in a stream, so that neither side holds it all at once, or in pages, where the API server refuses
-/// that (it is without `WatchList`, the default from Kubernetes 1.34 on).
-fn watched<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static>(
-    api: Api<K>,
-) -> impl Stream<Item = watcher::Result<Event<K>>> {
-    let pages = watcher(api.clone(), watcher::Config::default().page_size(PAGE)).default_backoff();
-    let stream = watcher(api, watcher::Config::default().streaming_lists()).default_backoff();
-    let is_refused = |event: &watcher::Result<_>| matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 422);
-    stream.take_while(move |event| ready(!is_refused(event))).chain(pages)
 }
 
 /// The event of an object that can be read.

@@ -23,7 +23,7 @@ use crate::{
     shared::Shared,
 };
 
-/// New ones that arrive within this time share a round.
+/// What arrives within this time is looked at together; new ones share a round.
 const GATHER: Duration = Duration::from_millis(20);
 /// So many that the list doesn't show are asked for by themselves in one round.
 const ASKED_A_ROUND: usize = 50;
@@ -43,8 +43,8 @@ struct State {
     rows: Rows,
     shapes: Shared<Shape>,
     secrets: Shared<SecretUse>,
-    /// What the list that is being read has shown, and nobody has watched so far; `None` between two lists.
-    unwatched: Option<HashMap<String, Sight>>,
+    /// What the latest list has shown so far that nobody has watched: who comes to watch it needs no list of its own.
+    unwatched: HashMap<String, Sight>,
     trouble: Option<LookFailure>,
     failures: u32,
     failing_since: Option<Instant>,
@@ -90,13 +90,10 @@ impl Reader {
             return None;
         }
         let row = rows.entry(redis_id.clone()).or_insert_with(|| {
-            self.changed.notify_one();
-            Row::new(
-                unwatched
-                    .as_mut()
-                    .and_then(|unwatched| unwatched.remove(&**redis_id))
-                    .unwrap_or_else(|| Sight::NotYet(Instant::now())),
-            )
+            Row::new(unwatched.remove(&**redis_id).unwrap_or_else(|| {
+                self.changed.notify_one();
+                Sight::NotYet(Instant::now())
+            }))
         });
         row.watch(object, secrets.get(secret));
         Some(trouble.clone().map_or_else(|| row.seen.seen(redis_id), Seen::Failed))
@@ -117,6 +114,8 @@ impl Reader {
                     biased;
                     () = sleep_until(moment) => break,
                     () = self.changed.notified() => {
+                        // Much of it comes at once, and all rows are looked through for it.
+                        sleep(GATHER).await;
                         due = self.next_round(&shared.policy, began).map(|next| next.min(moment));
                     }
                 }
@@ -190,7 +189,7 @@ impl Reader {
 
     fn begin_list(&self) {
         let mut state = self.state.lock();
-        state.unwatched = Some(HashMap::new());
+        state.unwatched.clear();
         state.rows.values_mut().for_each(|row| row.listed = false);
     }
 
@@ -200,7 +199,7 @@ impl Reader {
         let redis_id = instance.value.redis_id.clone();
         let sight = Sight::new(Seen::Instance(instance), shapes);
         let Some(row) = rows.get_mut(&*redis_id) else {
-            unwatched.get_or_insert_default().insert(redis_id, sight);
+            unwatched.insert(redis_id, sight);
             return Vec::new();
         };
         if row.take(sight) { row.objects().collect() } else { Vec::new() }
@@ -216,7 +215,6 @@ impl Reader {
     /// Returns those whom it changes something for that the list has ended so.
     fn end_list(&self, policy: &Policy, began: Instant, listed: Result<(), CloudError>) -> Vec<Object> {
         let mut state = self.state.lock();
-        state.unwatched = None;
         if let Err(error) = listed {
             state.failures += 1;
             let since = *state.failing_since.get_or_insert(began);

@@ -187,7 +187,7 @@ fn shared(cloud: Arc<dyn Cloud>) -> super::super::Shared {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_comes_while_the_list_is_read_is_on_the_pages_before_and_costs_no_other_round() {
+async fn one_that_comes_after_its_page_was_read_costs_no_other_round() {
     let reader = reader();
     reader.begin_list();
     let late =
@@ -196,9 +196,16 @@ async fn one_that_comes_while_the_list_is_read_is_on_the_pages_before_and_costs_
     let watch = |id: &str| reader.watch(&Object::new("shop", id), secret(), &id.into());
     assert_eq!(watch("crs-2"), Some(Seen::Instance(late(2048))));
     assert_eq!(watch("crs-3"), Some(Seen::NotYet { long: false }));
+    assert!(
+        reader
+            .take(Dated { value: Instance { redis_id: "crs-4".into(), ..late(2048).value }, ..late(2048) })
+            .is_empty()
+    );
     reader.end_list(&POLICY, Instant::now(), Ok(()));
     let missing = |id: &str| reader.state.lock().rows[id].missing;
     assert!(!missing("crs-2"));
     assert!(missing("crs-3"));
-    assert!(reader.state.lock().unwatched.is_none(), "what nobody watches is not kept");
+    assert!(matches!(watch("crs-4"), Some(Seen::Instance(_))), "nor does one that comes when it has ended");
+    reader.begin_list();
+    assert!(reader.state.lock().unwatched.is_empty(), "no older than the latest list");
 }

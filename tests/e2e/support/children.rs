@@ -82,7 +82,7 @@ impl Child {
 
     /// Sends a signal, called as `kill` calls it.
     pub fn signal(&self, name: &str) {
-        signal(&self.process.id().to_string(), name);
+        signal(&self.id().to_string(), name);
     }
 
     pub fn runs(&mut self) -> bool {
@@ -91,7 +91,7 @@ impl Child {
 
     /// Stands it still, by SIGSTOP?
     pub fn is_stopped(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 

@@ -1,7 +1,7 @@
 //! A real kube-apiserver and etcd, the simulated cloud, and the operator's own binary, with what a person would use to look at them.
 
 mod api;
-mod children;
+pub mod children;
 mod cloud;
 mod cluster;
 mod collector;
@@ -15,7 +15,6 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use api::Api;
-pub use children::Child;
 pub use cloud::Simulator;
 pub use cluster::{Cluster, Kubectl, repository};
 pub use collector::Collector;
