@@ -28,8 +28,10 @@ pub(super) struct Plan {
     pub(super) crashes: u64,
     pub(super) freezes: u64,
     pub(super) terminations: u64,
-    /// How late a watch may be.
+    /// How late a watch may be, and how old what a streaming list shows.
     pub(super) watch_late: Millis,
+    /// So many of a hundred streaming lists come to an API server that has them.
+    pub(super) streams: u64,
     pub(super) processes: usize,
     /// What people do, by its time.
     pub(super) acts: Vec<(Millis, Act)>,
@@ -76,6 +78,7 @@ impl Plan {
             freezes: chance.pick(&[0, 20, 60]),
             terminations: chance.pick(&[0, 0, 3]),
             watch_late: chance.pick(&[0, 2000, 20_000]),
+            streams: chance.pick(&[0, 60, 100, 100]),
             processes: chance.pick(&[1, 2]),
             acts: Vec::new(),
             old_book: chance.percent(8),
