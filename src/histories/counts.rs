@@ -63,6 +63,7 @@ const NAMES: &[&str] = &[
     "order: throttled (4400)",
     "people: RedisInstance deleted",
     "people: RedisInstance made again",
+    "people: RedisInstance made again for another instance",
     "people: Secret replaced",
     "people: mode changed",
     "people: proceed-after",
