@@ -132,14 +132,16 @@ impl Plan {
                 _ => Act::Move(whose),
             };
             self.acts.push((when, act));
+            if matches!(act, Act::Delete(_) | Act::Remake(_) | Act::Move(_)) && chance.percent(50) {
+                // Who watches must list again, and doesn't see it go.
+                self.acts.push((when, Act::Compact));
+            }
             let mends = when + chance.between(1000, 120_000);
             match act {
                 Act::Delete(whose) => {
                     let again = if chance.percent(70) { Act::Remake(whose) } else { Act::Move(whose) };
                     self.acts.push((mends, again));
                 }
-                // Who watches must list again, and sees only the new one.
-                Act::Remake(_) | Act::Move(_) if chance.percent(50) => self.acts.push((when, Act::Compact)),
                 Act::ReplaceSecret(namespace, _) if chance.percent(50) => {
                     self.acts.push((mends, Act::ReplaceSecret(namespace, 0)));
                 }

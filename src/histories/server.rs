@@ -197,6 +197,9 @@ impl Server {
                 if let (Kind::Upgrade, Some((uid, phase)), Ok(_)) = (kind, before, &written) {
                     judge.moved(name, uid, &phase, &body["status"]["phase"], now);
                 }
+                if let (Kind::Instance, Ok(_), Some(object)) = (kind, &written, store.get(kind, namespace, name)) {
+                    judge.told(vendor, &object.value);
+                }
                 written
             }
             Verb::Delete => {
@@ -251,7 +254,9 @@ impl Ask {
         });
         let version = parameter("resourceVersion").and_then(|version| version.parse().ok());
         let is_streaming_list = verb == Verb::Watch && parameter("sendInitialEvents") == Some("true");
-        if verb == Verb::Watch && version.is_none() && !is_streaming_list {
+        let needs = [("resourceVersionMatch", "NotOlderThan"), ("allowWatchBookmarks", "true")];
+        let has_all = needs.iter().all(|(name, value)| parameter(name) == Some(*value));
+        if verb == Verb::Watch && if is_streaming_list { !has_all } else { version.is_none() } {
             return None;
         }
         Some(Self {
