@@ -60,6 +60,13 @@ impl Claims {
         others
     }
 
+    /// Is it this one whose claim was taken, and not another one of its name?
+    pub fn knows(&self, object: &Object, instance: &RedisInstance) -> bool {
+        let all = self.claimants.lock();
+        let mut claims = all.get(&*instance.spec.redis_id).into_iter().flatten();
+        claims.any(|claim| claim.object == *object && Some(&*claim.uid) == instance.metadata.uid.as_deref())
+    }
+
     /// Forgets a `RedisInstance`. Returns the others on the same instance.
     pub fn remove(&self, object: &Object, redis_id: &str) -> Vec<Object> {
         let mut all = self.claimants.lock();
@@ -153,7 +160,10 @@ mod tests {
         let shop = Shop(Claims::default());
         shop.made("old", "a", 10);
         shop.made("young", "b", 20);
+        let before = testing::instance("old", "a", 1024);
+        assert!(shop.0.knows(&object("old"), &before));
         assert_eq!(shop.made("old", "c", 30), 1, "made again under its name, it is the younger one");
+        assert!(!shop.0.knows(&object("old"), &before));
         assert_eq!(shop.owner_of("young"), None);
         assert_eq!(shop.0.remove(&object("young"), "crs-1").len(), 1);
         assert_eq!(shop.0.of("crs-1").len(), 1);

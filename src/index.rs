@@ -47,6 +47,14 @@ pub struct Row {
     version: u64,
 }
 
+impl Row {
+    /// Is the object about the same instance, asked for in the same way?
+    pub fn is_about(&self, instance: &RedisInstance) -> bool {
+        let (spec, Source { secret, region, .. }) = (&instance.spec, &*self.source);
+        *self.redis_id == *spec.redis_id && *secret == spec.credentials_secret_ref.name && *region == spec.region
+    }
+}
+
 /// What the watch has shown of one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Shown {

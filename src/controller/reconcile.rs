@@ -68,7 +68,7 @@ pub enum Error {
 
 /// What is at hand before anything is asked for one `RedisInstance`.
 pub(super) struct View {
-    object: Object,
+    pub(super) object: Object,
     pub(super) row: Row,
     /// `None` without usable credentials.
     caller: Option<Caller>,
@@ -149,7 +149,7 @@ impl Operator {
 
     /// Returns when to look again, if not just when something changes.
     async fn look_after(&self, object: &Object, row: Row) -> Result<Option<Duration>, Error> {
-        let view = self.view(object, row).await?;
+        let mut view = self.view(object, row).await?;
         if self.is_still(&view) && self.clock_news().is_none() {
             self.observer.set_active(object, false);
             if matches!(view.seen, Seen::Instance(_)) {
@@ -159,9 +159,9 @@ impl Operator {
         }
         let instance = match &view.row.whole {
             Some(instance) => instance.clone(),
-            None => match self.read(object).await? {
+            None => match self.read(&mut view).await? {
                 Some(instance) => instance,
-                // The watch is about to say so.
+                // Gone, or made again: the watch is about to say so.
                 None => return Ok(None),
             },
         };

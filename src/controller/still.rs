@@ -77,11 +77,18 @@ impl Operator {
         as_told && view.owner.is_none() && book == self.cache.stamp(&view.row.redis_id)
     }
 
-    /// Reads one whose object is not kept; `None` if it is gone.
-    pub(super) async fn read(&self, object: &Object) -> Result<Option<Arc<RedisInstance>>, Error> {
+    /// Reads one whose object is not kept; `None` if that is another one than the view is about: the watch is about to show it, or just has,
+    /// and then it has its turn.
+    pub(super) async fn read(&self, view: &mut View) -> Result<Option<Arc<RedisInstance>>, Error> {
+        let object = &view.object;
         let api: Api<RedisInstance> = Api::namespaced(self.actor.client.clone(), object.namespace());
         let read = within(CALL, api.get_opt(object.name())).await.map_err(Error::Unread)?;
-        Ok(read.map(|instance| self.learn(object, instance)))
+        let is_same = |instance: &RedisInstance| view.row.is_about(instance) && self.claims.knows(object, instance);
+        let Some(instance) = read.filter(is_same) else { return Ok(None) };
+        let instance = self.learn(object, instance);
+        // Made again meanwhile, it is younger than the one that it was.
+        view.owner = self.claims.other_owner(object, &view.row.redis_id);
+        Ok(Some(instance))
     }
 
     /// Takes an object as a call has shown it.

@@ -3,7 +3,10 @@
 
 use jiff::SignedDuration;
 
-use super::{people::Act, plan::Plan};
+use super::{
+    people::{Act, FIRST},
+    plan::Plan,
+};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Broken {
@@ -49,7 +52,7 @@ impl Broken {
             Self::Window => plan.nature.window = 7_200_000,
             Self::Lag => plan.nature.begins_within = 600_000,
             Self::NeverShows => plan.nature.shows = false,
-            Self::RefusedIsTaken => often(plan, Act::Request("a")),
+            Self::RefusedIsTaken => often(plan, Act::Request(FIRST)),
             Self::UnsettledDeleted => often(plan, Act::DeleteEntries { settled: false }),
             Self::SettledDeleted => often(plan, Act::DeleteEntries { settled: true }),
             _ => {}

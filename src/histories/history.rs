@@ -88,6 +88,7 @@ impl History {
         store.names_are_free = broken == Broken::Uniqueness;
         store.writes_are_blind = broken == Broken::BlindWrites;
         let acts = std::mem::take(&mut plan.acts).into_iter();
+        let redis_ids = std::mem::take(&mut plan.redis_ids);
         let (namespaces, processes) = (plan.namespaces, plan.processes);
         let (now, counts, judge) = (0, Counts::default(), Judge::by(rule));
         let trace = Trace::new(readable);
@@ -104,6 +105,7 @@ impl History {
             api_away_until,
             cloud_away_until,
             watches_cut_at,
+            redis_ids,
             wild: 0,
         };
         if state.plan.old_book {
@@ -111,8 +113,10 @@ impl History {
         }
         for namespace in namespaces {
             put_secret(&mut state, namespace, 0);
+        }
+        for whose in state.redis_ids.clone().into_keys() {
             let size = state.chance.pick(&[2048, 4096]);
-            declare(&mut state, namespace, size);
+            declare(&mut state, whose, size);
         }
         let slots = ["one", "two"].into_iter().take(processes).map(|who| {
             let machine = Machine::default();

@@ -205,6 +205,15 @@ impl Judge {
         }
     }
 
+    /// The status of a `RedisInstance` was written.
+    pub(super) fn told(&mut self, vendor: &Vendor, value: &Value) {
+        let redis_id = value["spec"]["redisId"].as_str().unwrap_or_default();
+        let Some(size) = value["status"]["memSize"].as_i64() else { return };
+        if !vendor.instances.get(redis_id).is_some_and(|instance| instance.sizes().any(|had| had == size)) {
+            self.broken(format!("{} tells of {size} MB, which {redis_id} has never had", value["metadata"]["name"]));
+        }
+    }
+
     /// The phase of an entry was written.
     pub(super) fn moved(&mut self, name: &str, uid: Option<String>, before: &Value, after: &Value, now: Millis) {
         let (before, after) = (before.as_str().unwrap_or_default(), after.as_str().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Histories: the real operator, with kube's real watchers and controller, in a world of its own, drawn from a seed and in virtual time.
+//! Histories: the real operator, with kube's real watchers, in a world of its own, drawn from a seed and in virtual time.
 //!
 //! What is real is all between [`kube::Client`] and [`crate::cloud::Cloud`]. Below the one is an API server that keeps its objects in memory, by
 //! the real rules ([`store`], [`server`], [`watch`]); behind the other a cloud with a time of its own ([`vendor`], [`front`], [`faults`]). One or two
@@ -12,8 +12,7 @@
 //! code without one, can't be told from one at the next point. A list of these points is a list of all crashes that there are.
 //!
 //! **The same seed is the same history.** One thread; clock and chance are handed in (kube's and backon's jitter comes from fastrand, which is
-//! seeded); and each `RedisInstance` has a namespace, and so a controller, of its own, for kube's runtime keeps what is due in hash maps with random
-//! keys, which of a single object have one order only.
+//! seeded); and where the operator does something for each of a hash map it does so in order.
 //!
 //! The [`judge`] reads book and ledger while they are written; [`settled`] says whether all ended well.
 //!

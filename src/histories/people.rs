@@ -1,5 +1,7 @@
 //! What people do: to their declarations, to Secrets, in the cloud's console; and what befalls the cluster as a whole.
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -13,19 +15,21 @@ use crate::api::{PROCEED_AFTER, REDIS_ID_LABEL};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Act {
-    Grow(&'static str),
+    Grow(Named),
     /// To more than is sold.
-    GrowTooFar(&'static str),
-    Shrink(&'static str),
-    Delete(&'static str),
+    GrowTooFar(Named),
+    Shrink(Named),
+    Delete(Named),
     /// Deleted, if it is there, and made again at once.
-    Remake(&'static str),
-    WipeStatus(&'static str),
+    Remake(Named),
+    /// The same, for the other instance.
+    Move(Named),
+    WipeStatus(Named),
     /// Sets the annotation requestedAt.
-    Request(&'static str),
-    Observe(&'static str, bool),
+    Request(Named),
+    Observe(Named, bool),
     /// Says "go on" about all that is in the book, by the annotation proceed-after.
-    Proceed(&'static str),
+    Proceed(Named),
     /// By another key: 0 and 1 open the account, 2 doesn't, 3 takes the Secret away.
     ReplaceSecret(&'static str, usize),
     /// In the console; to a smaller size where that can be.
@@ -44,25 +48,36 @@ pub(super) enum Act {
     },
 }
 
-pub(super) const NAME: &str = "cache";
 const GB: i64 = 1024;
 
-pub(super) fn declare(state: &mut State, namespace: &'static str, size: i64) {
-    let redis_id = redis_id_in(state, namespace);
+/// A `RedisInstance`, by its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub(super) namespace: &'static str,
+    pub(super) name: &'static str,
+}
+
+/// There is always this one, at first about crs-1.
+pub(super) const FIRST: Named = Named { namespace: "a", name: "cache" };
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+pub(super) fn declare(state: &mut State, whose: Named, size: i64) {
+    let redis_id = state.redis_ids[&whose];
     let instance = json!({
         "apiVersion": "crs.qcloud.com/v1alpha1", "kind": "RedisInstance",
-        "metadata": { "name": NAME },
+        "metadata": { "name": whose.name },
         "spec": { "redisId": redis_id, "region": "gz", "memSize": size, "mode": "Enforce", "credentialsSecretRef": { "name": "qcloud" } },
     });
     state.judge.declared(redis_id, size);
     let now = state.now;
-    if state.store.create(Kind::Instance, namespace, instance, now).is_err() {
+    if state.store.create(Kind::Instance, whose.namespace, instance, now).is_err() {
         state.judge.broken("a person's RedisInstance is there already".into());
     }
-}
-
-fn redis_id_in(state: &State, namespace: &str) -> &'static str {
-    if namespace == "a" { "crs-1" } else { state.plan.second_id }
 }
 
 /// A book of long ago, of which not all needs to be kept; some of it is a day old in the course of the history.
@@ -105,41 +120,41 @@ pub(super) fn act(state: &mut State, act: Act) {
     let now = state.now;
     state.note("-", format_args!("{act:?}"));
     match act {
-        Act::Grow(namespace) => {
+        Act::Grow(whose) => {
             let more = state.chance.pick(&[1, 2, 4]);
-            resize(state, namespace, |size| (size + more * GB).min(16 * GB));
+            resize(state, whose, |size| (size + more * GB).min(16 * GB));
         }
-        Act::GrowTooFar(namespace) => resize(state, namespace, |_| 20 * GB),
-        Act::Shrink(namespace) => {
+        Act::GrowTooFar(whose) => resize(state, whose, |_| 20 * GB),
+        Act::Shrink(whose) => {
             let less = state.chance.pick(&[1, 2]);
-            resize(state, namespace, |size| (size - less * GB).max(GB));
+            resize(state, whose, |size| (size - less * GB).max(GB));
         }
-        Act::Delete(namespace) => {
-            let _ = state.store.delete(Kind::Instance, namespace, NAME, &Value::Null, now);
+        Act::Delete(whose) => {
+            let _ = state.store.delete(Kind::Instance, whose.namespace, whose.name, &Value::Null, now);
         }
-        Act::Remake(namespace) => {
-            let size = size_in(state, namespace).unwrap_or(4 * GB);
-            let _ = state.store.delete(Kind::Instance, namespace, NAME, &Value::Null, now);
-            let size = if state.chance.percent(30) { size + GB } else { size };
-            declare(state, namespace, size);
+        Act::Remake(whose) => remake(state, whose),
+        Act::Move(whose) => {
+            let other = if state.redis_ids[&whose] == "crs-1" { "crs-2" } else { "crs-1" };
+            state.redis_ids.insert(whose, other);
+            remake(state, whose);
         }
-        Act::WipeStatus(namespace) => edit(state, namespace, |value| value["status"] = json!({})),
-        Act::Request(namespace) => {
-            edit(state, namespace, |value| {
+        Act::WipeStatus(whose) => edit(state, whose, |value| value["status"] = json!({})),
+        Act::Request(whose) => {
+            edit(state, whose, |value| {
                 value["metadata"]["annotations"]["crs.qcloud.com/requestedAt"] = json!(now.to_string())
             });
         }
-        Act::Observe(namespace, observe) => {
+        Act::Observe(whose, observe) => {
             let mode = if observe { "Observe" } else { "Enforce" };
-            edit(state, namespace, |value| value["spec"]["mode"] = json!(mode));
+            edit(state, whose, |value| value["spec"]["mode"] = json!(mode));
         }
-        Act::Proceed(namespace) => {
-            let redis_id = redis_id_in(state, namespace);
+        Act::Proceed(whose) => {
+            let redis_id = state.redis_ids[&whose];
             let of_instance = |entry: &&Value| entry["spec"]["redisId"] == redis_id;
             let entries = state.store.all(Kind::Upgrade).map(|(_, entry)| &entry.value);
             if let Some(newest) = entries.filter(of_instance).map(number).max() {
                 state.judge.said(redis_id, newest);
-                edit(state, namespace, |value| {
+                edit(state, whose, |value| {
                     value["metadata"]["annotations"][PROCEED_AFTER] = json!(format!("{redis_id}-{newest}"));
                 });
             }
@@ -173,6 +188,7 @@ pub(super) fn act(state: &mut State, act: Act) {
         Act::Shrink(_) => "people: spec down",
         Act::Delete(_) => "people: RedisInstance deleted",
         Act::Remake(_) => "people: RedisInstance made again",
+        Act::Move(_) => "people: RedisInstance made again for another instance",
         Act::WipeStatus(_) => "people: status wiped",
         Act::Request(_) => "people: requestedAt",
         Act::Observe(..) => "people: mode changed",
@@ -204,17 +220,22 @@ pub(super) fn encoded(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-fn size_in(state: &State, namespace: &str) -> Option<i64> {
-    state.store.get(Kind::Instance, namespace, NAME)?.value["spec"]["memSize"].as_i64()
-}
-
-fn edit(state: &mut State, namespace: &str, edit: impl FnOnce(&mut Value)) {
+fn remake(state: &mut State, Named { namespace, name }: Named) {
+    let before = state.store.get(Kind::Instance, namespace, name);
+    let size = before.and_then(|object| object.value["spec"]["memSize"].as_i64()).unwrap_or(4 * GB);
     let now = state.now;
-    state.store.edit(Kind::Instance, namespace, NAME, now, edit);
+    let _ = state.store.delete(Kind::Instance, namespace, name, &Value::Null, now);
+    let size = if state.chance.percent(30) { size + GB } else { size };
+    declare(state, Named { namespace, name }, size);
 }
 
-fn resize(state: &mut State, namespace: &str, size: impl FnOnce(i64) -> i64) {
-    let Some(object) = state.store.get(Kind::Instance, namespace, NAME) else { return };
+fn edit(state: &mut State, Named { namespace, name }: Named, edit: impl FnOnce(&mut Value)) {
+    let now = state.now;
+    state.store.edit(Kind::Instance, namespace, name, now, edit);
+}
+
+fn resize(state: &mut State, whose: Named, size: impl FnOnce(i64) -> i64) {
+    let Some(object) = state.store.get(Kind::Instance, whose.namespace, whose.name) else { return };
     let value = &object.value;
     let before = value["spec"]["memSize"].as_i64().unwrap_or_default();
     let size = size(before);
@@ -223,7 +244,7 @@ fn resize(state: &mut State, namespace: &str, size: impl FnOnce(i64) -> i64) {
     }
     let redis_id = value["spec"]["redisId"].as_str().unwrap_or_default().to_owned();
     state.judge.declared(&redis_id, size);
-    edit(state, namespace, |value| value["spec"]["memSize"] = json!(size));
+    edit(state, whose, |value| value["spec"]["memSize"] = json!(size));
 }
 
 /// The two rules of the definition.

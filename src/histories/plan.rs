@@ -1,9 +1,11 @@
 //! What a seed stands for: how the world is, which faults strike how often and until when, and what people do.
 
+use std::collections::BTreeMap;
+
 use super::{
     broken::Broken,
     chance::Chance,
-    people::Act,
+    people::{Act, FIRST, Named},
     vendor::{Behind, Nature, Second},
     world::Millis,
 };
@@ -28,8 +30,10 @@ pub(super) struct Plan {
     pub(super) crashes: u64,
     pub(super) freezes: u64,
     pub(super) terminations: u64,
-    /// How late a watch may be.
+    /// How late a watch may be, and how old what a streaming list shows.
     pub(super) watch_late: Millis,
+    /// So many of a hundred streaming lists come to an API server that has them.
+    pub(super) streams: u64,
     pub(super) processes: usize,
     /// What people do, by its time.
     pub(super) acts: Vec<(Millis, Act)>,
@@ -37,8 +41,8 @@ pub(super) struct Plan {
     pub(super) old_book: bool,
     pub(super) broken: Broken,
     pub(super) namespaces: &'static [&'static str],
-    /// Which instance the second RedisInstance is about.
-    pub(super) second_id: &'static str,
+    /// Which RedisInstances there are, and about which instance each is.
+    pub(super) redis_ids: BTreeMap<Named, &'static str>,
 }
 
 impl Plan {
@@ -60,6 +64,15 @@ impl Plan {
         };
         let calm_at = chance.pick(&[60_000, 150_000, 450_000, 900_000]);
         let namespaces: &[&str] = if chance.percent(35) { &["a", "b"] } else { &["a"] };
+        let mut redis_ids: BTreeMap<_, _> = namespaces
+            .iter()
+            .map(|namespace| (Named { namespace, ..FIRST }, chance.pick(&["crs-1", "crs-2"])))
+            .collect();
+        redis_ids.insert(FIRST, "crs-1");
+        if chance.percent(35) {
+            let second = Named { namespace: chance.pick(namespaces), name: "sessions" };
+            redis_ids.insert(second, chance.pick(&["crs-1", "crs-2"]));
+        }
         let mut plan = Self {
             nature,
             calm_at,
@@ -76,12 +89,13 @@ impl Plan {
             freezes: chance.pick(&[0, 20, 60]),
             terminations: chance.pick(&[0, 0, 3]),
             watch_late: chance.pick(&[0, 2000, 20_000]),
+            streams: chance.pick(&[0, 60, 100, 100]),
             processes: chance.pick(&[1, 2]),
             acts: Vec::new(),
             old_book: chance.percent(8),
             broken: Broken::Nothing,
             namespaces,
-            second_id: chance.pick(&["crs-1", "crs-2"]),
+            redis_ids,
         };
         plan.people(chance);
         plan.nature.behind = chance.percent(15).then(|| Behind {
@@ -93,37 +107,46 @@ impl Plan {
     }
 
     fn people(&mut self, chance: &mut Chance) {
+        let all: Vec<Named> = self.redis_ids.keys().copied().collect();
         for _ in 0..chance.below(6) {
             let when = chance.below(self.calm_at);
-            let namespace = chance.pick(self.namespaces);
-            let act = match chance.below(23) {
-                0..=4 => Act::Grow(namespace),
-                5 => Act::GrowTooFar(namespace),
-                6 | 7 => Act::Shrink(namespace),
-                8 => Act::Delete(namespace),
-                9 | 10 => Act::Remake(namespace),
-                11 => Act::WipeStatus(namespace),
-                12 => Act::Request(namespace),
-                13 => Act::Observe(namespace, chance.percent(50)),
-                14 => Act::ReplaceSecret(namespace, chance.pick(&[1, 2, 3])),
+            let whose = chance.pick(&all);
+            let act = match chance.below(24) {
+                0..=4 => Act::Grow(whose),
+                5 => Act::GrowTooFar(whose),
+                6 | 7 => Act::Shrink(whose),
+                8 => Act::Delete(whose),
+                9 | 10 => Act::Remake(whose),
+                11 => Act::WipeStatus(whose),
+                12 => Act::Request(whose),
+                13 => Act::Observe(whose, chance.percent(50)),
+                14 => Act::ReplaceSecret(whose.namespace, chance.pick(&[1, 2, 3])),
                 15 => Act::ResizeByHand(chance.percent(40)),
-                22 => Act::Proceed(namespace),
                 16 => Act::Isolate,
                 17 => Act::EmptyBalance,
                 18 => Act::Compact,
                 19 => Act::CutWatches,
                 20 => Act::ApiAway(chance.pick(&[3000, 20_000, 150_000])),
-                _ => Act::CloudAway(chance.pick(&[3000, 20_000, 150_000])),
+                21 => Act::CloudAway(chance.pick(&[3000, 20_000, 150_000])),
+                22 => Act::Proceed(whose),
+                _ => Act::Move(whose),
             };
             self.acts.push((when, act));
+            if matches!(act, Act::Delete(_) | Act::Remake(_) | Act::Move(_)) && chance.percent(50) {
+                // Who watches must list again, and doesn't see it go.
+                self.acts.push((when, Act::Compact));
+            }
             let mends = when + chance.between(1000, 120_000);
             match act {
-                Act::Delete(namespace) => self.acts.push((mends, Act::Remake(namespace))),
+                Act::Delete(whose) => {
+                    let again = if chance.percent(70) { Act::Remake(whose) } else { Act::Move(whose) };
+                    self.acts.push((mends, again));
+                }
                 Act::ReplaceSecret(namespace, _) if chance.percent(50) => {
                     self.acts.push((mends, Act::ReplaceSecret(namespace, 0)));
                 }
                 // The person goes on with what was made smaller.
-                Act::ResizeByHand(true) if chance.percent(50) => self.acts.push((mends, Act::Proceed("a"))),
+                Act::ResizeByHand(true) if chance.percent(50) => self.acts.push((mends, Act::Proceed(FIRST))),
                 Act::Isolate => self.acts.push((mends, Act::Restore)),
                 Act::EmptyBalance => self.acts.push((mends, Act::TopUp)),
                 _ => {}

@@ -43,8 +43,10 @@ pub(super) struct Ask {
     pub(super) namespace: String,
     name: String,
     label: Option<(String, String)>,
-    /// Where a watch begins.
-    pub(super) version: u64,
+    /// Where a watch begins. For a streaming list: what it shows may be as old as that; `None`: it is as new as the request.
+    pub(super) version: Option<u64>,
+    /// A watch that begins with all that there is (`sendInitialEvents`).
+    pub(super) is_streaming_list: bool,
     body: Value,
 }
 
@@ -151,7 +153,7 @@ impl Server {
     }
 
     fn carry_out(&self, state: &mut State, ask: &Ask) -> Result<String, Refusal> {
-        let State { store, judge, vendor, counts, plan, now, .. } = state;
+        let State { store, judge, vendor, counts, plan, chance, now, .. } = state;
         let Ask { verb, kind, namespace, name, body, .. } = ask;
         let (kind, now) = (*kind, *now);
         let before = store.version();
@@ -163,7 +165,7 @@ impl Server {
                 let label = ask.label.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
                 let items = match label {
                     Some(label) if plan.broken == Broken::StaleLists => {
-                        store.list_of_before(kind, namespace, label, now.saturating_sub(STALE))
+                        store.list_of_before(kind, namespace, Some(label), store.version_at(now.saturating_sub(STALE)))
                     }
                     label => store.list(kind, namespace, label),
                 };
@@ -171,6 +173,11 @@ impl Server {
                 Ok(format!(
                     r#"{{"kind":"List","apiVersion":"v1","metadata":{{"resourceVersion":"{before}"}},"items":[{items}]}}"#
                 ))
+            }
+            // It is without WatchList.
+            Verb::Watch if ask.is_streaming_list && !chance.percent(plan.streams) => {
+                counts.one("API server: a streaming list refused (422)");
+                Err(Refusal::new(422))
             }
             Verb::Watch => Ok(String::new()),
             Verb::Create => {
@@ -189,6 +196,9 @@ impl Server {
                 let written = store.write_status(kind, namespace, name, body, merge, now).map(|text| text.to_string());
                 if let (Kind::Upgrade, Some((uid, phase)), Ok(_)) = (kind, before, &written) {
                     judge.moved(name, uid, &phase, &body["status"]["phase"], now);
+                }
+                if let (Kind::Instance, Ok(_), Some(object)) = (kind, &written, store.get(kind, namespace, name)) {
+                    judge.told(vendor, &object.value);
                 }
                 written
             }
@@ -242,13 +252,21 @@ impl Ask {
             let label = label.replace("%2F", "/").replace("%3D", "=");
             label.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
         });
+        let version = parameter("resourceVersion").and_then(|version| version.parse().ok());
+        let is_streaming_list = verb == Verb::Watch && parameter("sendInitialEvents") == Some("true");
+        let needs = [("resourceVersionMatch", "NotOlderThan"), ("allowWatchBookmarks", "true")];
+        let has_all = needs.iter().all(|(name, value)| parameter(name) == Some(*value));
+        if verb == Verb::Watch && if is_streaming_list { !has_all } else { version.is_none() } {
+            return None;
+        }
         Some(Self {
             verb,
             kind,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             label,
-            version: parameter("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0),
+            version,
+            is_streaming_list,
             body: if body.is_empty() { Value::Null } else { serde_json::from_str(body).ok()? },
         })
     }

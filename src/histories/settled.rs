@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::{
     judge::{KEYS, number},
-    people::NAME,
     process::POLICY,
     store::Kind,
     vendor::{Instance, MOST, Order},
@@ -22,7 +21,8 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
     let instances: Vec<&Value> = state.store.all(Kind::Instance).map(|(_, object)| &object.value).collect();
     for value in &instances {
         let (metadata, status) = (&value["metadata"], &value["status"]);
-        let name = format!("{}/{NAME}", metadata["namespace"].as_str().unwrap_or_default());
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+        let name = format!("{}/{}", text("namespace"), text("name"));
         if status["observedGeneration"] != metadata["generation"] {
             return Some(format!("{name}: nothing is told of generation {}", metadata["generation"]));
         }
@@ -31,6 +31,9 @@ pub(super) fn unsettled(state: &State) -> Option<String> {
             let is_true = |condition: &&Value| condition["type"] == kind && condition["status"] == "True";
             conditions.and_then(|conditions| conditions.iter().find(is_true))
         };
+        if opens(state, value) && is_told_another_owns(value) == owns(state, value) {
+            return Some(format!("{name} is told wrongly who owns its instance: {}", status["conditions"]));
+        }
         if let Some(ready) = told("Ready") {
             if !is_ready(state, value) {
                 return Some(format!("{name} is told Ready, and is not: {}", ready["message"]));
@@ -116,6 +119,22 @@ fn opens(state: &State, value: &Value) -> bool {
     KEYS.iter().any(|key| state.vendor.keys.contains(*key) && super::people::encoded(&key[..6]) == id)
 }
 
+fn is_told_another_owns(value: &Value) -> bool {
+    let conditions = value["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == "DuplicateRedisId"))
+}
+
+/// Of several that can see the instance the oldest owns it (B8).
+fn owns(state: &State, value: &Value) -> bool {
+    let age = |value: &Value| {
+        let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default().to_owned();
+        (text("creationTimestamp"), text("uid"))
+    };
+    let all = state.store.all(Kind::Instance).map(|(_, object)| &object.value);
+    let same = all.filter(|other| other["spec"]["redisId"] == value["spec"]["redisId"] && opens(state, other));
+    same.map(age).min() == Some(age(value))
+}
+
 fn is_ready(state: &State, value: &Value) -> bool {
     let desired = value["spec"]["memSize"].as_i64().unwrap_or(i64::MAX);
     let there = of(state, &value["spec"]["redisId"]).is_some_and(|instance| instance.size >= desired);
@@ -150,11 +169,7 @@ fn is_stalled(state: &State, value: &Value, reason: &str) -> bool {
         // Somebody else is told something else: one of them owns it.
         "DuplicateRedisId" => {
             let mut others = state.store.all(Kind::Instance).map(|(_, other)| &other.value);
-            others.any(|other| {
-                let conditions = other["status"]["conditions"].as_array();
-                let is_duplicate = |condition: &Value| condition["reason"] == "DuplicateRedisId";
-                other["spec"]["redisId"] == *redis_id && !conditions.is_some_and(|all| all.iter().any(is_duplicate))
-            })
+            others.any(|other| other["spec"]["redisId"] == *redis_id && !is_told_another_owns(other))
         }
         "ReduceCapacityNotAllowed" => instance.size > desired,
         "MemSizeNotInRange" => desired > MOST,

@@ -28,8 +28,9 @@ pub(super) struct Object {
 
 /// Something for the watches.
 pub(super) struct Change {
-    pub(super) kind: Kind,
-    pub(super) namespace: String,
+    kind: Kind,
+    namespace: String,
+    name: String,
     pub(super) version: u64,
     pub(super) at: Millis,
     pub(super) what: &'static str,
@@ -69,7 +70,7 @@ impl Refusal {
 #[derive(Default)]
 pub(super) struct Store {
     objects: BTreeMap<Key, Object>,
-    pub(super) changes: Vec<Change>,
+    changes: Vec<Change>,
     /// Of Events only the names are kept.
     events: BTreeSet<(String, String)>,
     version: u64,
@@ -103,24 +104,38 @@ impl Store {
         in_namespace.filter(|(_, object)| labelled(object)).map(|(_, object)| object.text.clone()).collect()
     }
 
-    /// The same as it was at that moment.
+    /// What of a namespace was written first after that version.
+    pub(super) fn since(&self, version: u64, kind: Kind, namespace: &str) -> Option<&Change> {
+        let from = self.changes.partition_point(|change| change.version <= version);
+        self.changes[from..].iter().find(|change| change.kind == kind && change.namespace == namespace)
+    }
+
+    /// The version that it had at that moment.
+    pub(super) fn version_at(&self, moment: Millis) -> u64 {
+        let changes = self.changes.partition_point(|change| change.at <= moment);
+        self.changes[..changes].last().map_or(0, |change| change.version)
+    }
+
+    /// The same as it was at that version.
     pub(super) fn list_of_before(
         &self,
         kind: Kind,
         namespace: &str,
-        (key, value): (&str, &str),
-        moment: Millis,
+        label: Option<(&str, &str)>,
+        version: u64,
     ) -> Vec<Arc<str>> {
+        let has_label = |text: &str, (key, value): (&str, &str)| {
+            let object: Value = serde_json::from_str(text).unwrap_or_default();
+            object["metadata"]["labels"][key] == value
+        };
         let mut objects = BTreeMap::new();
-        let until =
-            |change: &&Change| change.at <= moment && (change.kind, change.namespace.as_str()) == (kind, namespace);
-        for change in self.changes.iter().filter(until) {
-            let object: Value = serde_json::from_str(&change.text).unwrap_or_default();
-            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            if change.what == "DELETED" || object["metadata"]["labels"][key] != value {
-                objects.remove(&name);
+        let until = self.changes.partition_point(|change| change.version <= version);
+        let of_kind = |change: &&Change| (change.kind, change.namespace.as_str()) == (kind, namespace);
+        for change in self.changes[..until].iter().filter(of_kind) {
+            if change.what == "DELETED" || label.is_some_and(|label| !has_label(&change.text, label)) {
+                objects.remove(&change.name);
             } else {
-                objects.insert(name, change.text.clone());
+                objects.insert(&change.name, change.text.clone());
             }
         }
         objects.into_values().collect()
@@ -246,9 +261,8 @@ impl Store {
         self.version += 1;
         value["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let text: Arc<str> = value.to_string().into();
-        let (kind, namespace, _) = &key;
-        let (kind, namespace, version) = (*kind, namespace.clone(), self.version);
-        self.changes.push(Change { kind, namespace, version, at: now, what, text: text.clone() });
+        let (kind, namespace, name) = key.clone();
+        self.changes.push(Change { kind, namespace, name, version: self.version, at: now, what, text: text.clone() });
         self.objects.insert(key, Object { value, text: text.clone() });
         text
     }

@@ -287,7 +287,12 @@ impl Instance {
 
     /// Has it ever been that large?
     pub(super) fn has_had(&self, size: i64) -> bool {
-        self.history.iter().filter_map(|(_, view)| *view).any(|(_, had)| had >= size)
+        self.sizes().any(|had| had >= size)
+    }
+
+    /// All that it has ever had.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = i64> {
+        self.history.iter().filter_map(|(_, view)| *view).map(|(_, size)| size)
     }
 
     fn next_change(&self) -> Option<Millis> {

@@ -1,4 +1,7 @@
-//! A watch: what was written since its version, late where the history says so, and cut now and then.
+//! A watch: what was written since its version, late where the history says so, and cut now and then. Before that, where a streaming list is
+//! asked for, all that there was at its version.
+
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use futures::stream;
@@ -8,7 +11,7 @@ use tokio::time::timeout_at;
 use super::{
     server::{Ask, Server},
     store::{Kind, Refusal},
-    world::Millis,
+    world::{Millis, State},
 };
 
 /// The client asks for a watch of 290 s.
@@ -21,6 +24,11 @@ struct Watch {
     namespace: String,
     /// What was sent.
     version: u64,
+    /// What a streaming list still shows, before the bookmark that ends it; `None` after that.
+    list: Option<std::vec::IntoIter<Arc<str>>>,
+    /// When the next of it is sent, and how long after that the one after.
+    next: Millis,
+    pause: Millis,
     /// How late what is written is sent.
     late: Millis,
     began: Millis,
@@ -37,12 +45,18 @@ pub(super) fn stream(server: &Server, ask: &Ask) -> Body {
     let late = if state.is_calm() || !state.chance.percent(50) { 0 } else { state.chance.below(most + 1) };
     let cut = !state.is_calm() && state.chance.percent(state.plan.watch_cuts);
     let ends = now + if cut { state.chance.below(60_000) } else { LASTS };
+    let version = if ask.is_streaming_list { begins(state, ask, late) } else { ask.version.unwrap_or(0) };
+    let list = ask.is_streaming_list.then(|| state.store.list_of_before(ask.kind, &ask.namespace, None, version));
     drop(guard);
     let watch = Watch {
         server: server.clone(),
         kind: ask.kind,
         namespace: ask.namespace.clone(),
-        version: ask.version,
+        version,
+        next: now,
+        // In as long as what is written is late.
+        pause: late / list.as_ref().map_or(1, |list| list.len().max(1) as Millis),
+        list: list.map(Vec::into_iter),
         late,
         began: now,
         ends,
@@ -53,6 +67,17 @@ pub(super) fn stream(server: &Server, ask: &Ask) -> Body {
         let line = watch.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), watch))
     }))
+}
+
+/// The version that a streaming list shows: that of a cache which is so late, where that is new enough for who asks.
+fn begins(state: &mut State, ask: &Ask, late: Millis) -> u64 {
+    let newest = state.store.version();
+    let cached = if late > 0 { state.store.version_at(state.now - late.min(state.now)) } else { newest };
+    let version = cached.max(ask.version.unwrap_or(newest));
+    if state.store.since(version, ask.kind, &ask.namespace).is_some() {
+        state.struck("API server: a stale streaming list");
+    }
+    version
 }
 
 impl Watch {
@@ -68,7 +93,12 @@ impl Watch {
                 let mut state = world.at(now);
                 if now >= self.ends || self.began < state.watches_cut_at {
                     if now < self.ends || self.ends < self.began + LASTS {
-                        state.struck("API server: a watch cut");
+                        let is_list = self.list.is_some();
+                        state.struck(if is_list {
+                            "API server: a streaming list cut"
+                        } else {
+                            "API server: a watch cut"
+                        });
                     }
                     return None;
                 }
@@ -78,29 +108,39 @@ impl Watch {
                     return Some(event("ERROR", &Refusal::new(410).text()));
                 }
                 let calm_at = state.plan.calm_at;
-                let from = state.store.changes.partition_point(|change| change.version <= self.version);
-                let mine = |kind: Kind, namespace: &str| kind == self.kind && namespace == self.namespace;
-                let next = state.store.changes[from..].iter().find(|change| mine(change.kind, &change.namespace));
-                match next {
-                    Some(change) => {
-                        // What is late comes at the latest when all is calm.
-                        let shows = (change.at + self.late).min(change.at.max(calm_at));
-                        if shows <= now {
-                            self.version = change.version;
-                            let line = event(change.what, &change.text);
-                            if self.late > 0 {
-                                state.struck("API server: a watch is late");
+                // What is late comes at the latest when all is calm.
+                let shows = |at: Millis, late: Millis| (at + late).min(at.max(calm_at));
+                if let Some(list) = &mut self.list {
+                    if self.next <= now {
+                        self.next = shows(now, self.pause);
+                        let Some(object) = list.next() else {
+                            self.list = None;
+                            return Some(self.marked(true));
+                        };
+                        return Some(event("ADDED", &object));
+                    }
+                    self.next.min(self.ends)
+                } else {
+                    match state.store.since(self.version, self.kind, &self.namespace) {
+                        Some(change) => {
+                            let shows = shows(change.at, self.late);
+                            if shows <= now {
+                                self.version = change.version;
+                                let line = event(change.what, &change.text);
+                                if self.late > 0 {
+                                    state.struck("API server: a watch is late");
+                                }
+                                return Some(line);
                             }
-                            return Some(line);
+                            shows.min(self.ends)
                         }
-                        shows.min(self.ends)
+                        None if now >= self.bookmark => {
+                            self.bookmark = now + BOOKMARKS;
+                            self.version = state.store.version();
+                            return Some(self.marked(false));
+                        }
+                        None => self.bookmark.min(self.ends),
                     }
-                    None if now >= self.bookmark => {
-                        self.bookmark = now + BOOKMARKS;
-                        self.version = state.store.version();
-                        return Some(self.marked());
-                    }
-                    None => self.bookmark.min(self.ends),
                 }
             };
             // Whatever comes first, it is looked at again.
@@ -108,12 +148,12 @@ impl Watch {
         }
     }
 
-    fn marked(&self) -> String {
-        let (kind, version) = match self.kind {
-            Kind::Instance => ("RedisInstance", self.version),
-            _ => ("RedisUpgrade", self.version),
-        };
-        let object = json!({ "kind": kind, "apiVersion": "crs.qcloud.com/v1alpha1", "metadata": { "resourceVersion": version.to_string() } });
+    /// The version that all was sent of, and whether a streaming list ends with that.
+    fn marked(&self, ends_list: bool) -> String {
+        let kind = if self.kind == Kind::Instance { "RedisInstance" } else { "RedisUpgrade" };
+        let annotations = if ends_list { json!({ "k8s.io/initial-events-end": "true" }) } else { json!({}) };
+        let metadata = json!({ "resourceVersion": self.version.to_string(), "annotations": annotations });
+        let object = json!({ "kind": kind, "apiVersion": "crs.qcloud.com/v1alpha1", "metadata": metadata });
         event("BOOKMARK", &object.to_string())
     }
 }

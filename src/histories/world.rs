@@ -1,6 +1,7 @@
 //! The world that the processes share: what the API server and the cloud keep, its time, its chance, and what was seen of it.
 
 use std::{
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{chance::Chance, counts::Counts, judge::Judge, plan::Plan, store::Store, vendor::Vendor};
+use super::{chance::Chance, counts::Counts, judge::Judge, people::Named, plan::Plan, store::Store, vendor::Vendor};
 
 /// Of the world's time, since the history began.
 pub(super) type Millis = u64;
@@ -75,6 +76,8 @@ pub(super) struct State {
     /// The API server, the cloud can't be reached before.
     pub(super) api_away_until: Millis,
     pub(super) cloud_away_until: Millis,
+    /// About which instance each RedisInstance is, or was at last.
+    pub(super) redis_ids: BTreeMap<Named, &'static str>,
     /// How many seconds the last wild Date was off.
     pub(super) wild: i64,
     /// Each watch that began before ends.
