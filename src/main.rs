@@ -1,6 +1,5 @@
 use std::process::ExitCode;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    crs_operator::cli::main().await
+fn main() -> ExitCode {
+    crs_operator::cli::main()
 }

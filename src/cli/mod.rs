@@ -7,6 +7,7 @@ mod simulate;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 /// Keeps Tencent Cloud CRS (Redis) instances at the memory size that their owners declare, and never pays twice
 #[derive(Parser)]
@@ -25,6 +26,16 @@ enum Command {
     Simulate(simulate::SimulateArgs),
 }
 
+impl Command {
+    async fn carry_out(self) -> Result<(), Error> {
+        match self {
+            Self::Run(args) => run::run(args).await,
+            Self::Crd => crd::print().map_err(Error::from),
+            Self::Simulate(args) => simulate::run(args).await.map_err(Error::from),
+        }
+    }
+}
+
 /// Why a subcommand ended.
 enum Error {
     /// Exit code 2: the arguments are wrong.
@@ -40,11 +51,16 @@ impl From<String> for Error {
 }
 
 /// Parses the arguments and runs one subcommand. Exit codes: 0 done, 1 failed, 2 wrong usage.
-pub async fn main() -> ExitCode {
-    let result = match Program::parse().command {
-        Command::Run(args) => run::run(args).await,
-        Command::Crd => crd::print().map_err(Error::from),
-        Command::Simulate(args) => simulate::run(args).await.map_err(Error::from),
+pub fn main() -> ExitCode {
+    let command = Program::parse().command;
+    let runtime = match command {
+        // One thread: what the operator does is short, and to hand it to another one costs more than it does (docs/design/0003-scale.md).
+        Command::Run(_) => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().enable_all().build(),
+    };
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(command.carry_out()),
+        Err(error) => Err(Error::Failed(format!("nothing can be run: {error}"))),
     };
     let (message, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,

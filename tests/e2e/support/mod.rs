@@ -5,6 +5,7 @@ pub mod children;
 mod cloud;
 mod cluster;
 mod collector;
+#[cfg(feature = "failpoints")] // the benchmarks measure what is released
 mod failpoints;
 mod fleet;
 mod leaks;
@@ -18,6 +19,7 @@ pub use api::Api;
 pub use cloud::Simulator;
 pub use cluster::{Cluster, Kubectl, repository};
 pub use collector::Collector;
+#[cfg(feature = "failpoints")]
 pub use failpoints::{When, failpoint, points, seed};
 pub use fleet::member;
 pub use operator::Operator;
