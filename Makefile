@@ -4,11 +4,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify assets generate lint fuzz needs-cargo needs-go
+.PHONY: help demo test verify bench assets generate lint fuzz needs-cargo needs-go
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 FUZZ_SECONDS ?= 60
+SIZES ?= 1000 10000 100000
 
 help: ## Says what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -40,6 +41,13 @@ lint: needs-cargo ## rustfmt, clippy, cargo-deny
 	cargo clippy --locked -- -D warnings # as it is released
 	@cargo deny --version 2>/dev/null | grep -qF ' $(CARGO_DENY)' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
+
+bench: needs-cargo needs-go ## What it costs, beside a plain controller-runtime manager (an hour; SIZES=10000 for less), and the micro-benchmarks
+	cargo bench --locked --bench micro --features benchmarks
+	go build -C benches/peer -o "$(CURDIR)/target/peer" .
+	@assets=$$(tools/assets | tail -n 1); \
+	export NO_PROXY=$${NO_PROXY:+$$NO_PROXY,}127.0.0.1; \
+	KUBEBUILDER_ASSETS=$$assets PEER=$(CURDIR)/target/peer cargo bench --locked --bench scale -- $(SIZES)
 
 fuzz: needs-cargo ## Fuzzes each reader of what outsiders write, for FUZZ_SECONDS=60; FUZZ_TARGET=name for just one
 	@cargo fuzz --version 2>/dev/null | grep -qF ' $(CARGO_FUZZ)' || cargo install --locked cargo-fuzz@$(CARGO_FUZZ)

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -24,14 +23,15 @@ pub enum Sight {
 pub struct Claim {
     object: Object,
     uid: Box<str>,
-    created: Timestamp,
+    /// Seconds since 1970.
+    created: i64,
     sight: Sight,
 }
 
 impl Claim {
     pub fn new(object: Object, instance: &RedisInstance) -> Self {
         let uid = instance.uid().unwrap_or_default().into();
-        let created = instance.meta().creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+        let created = instance.meta().creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
         Self { object, uid, created, sight: Sight::Untried }
     }
 }

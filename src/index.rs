@@ -37,8 +37,10 @@ pub struct Row {
     pub redis_id: RedisId,
     pub source: Arc<Source>,
     pub still: Option<Still>,
-    /// Trimmed; not kept of one that is still.
+    /// Trimmed; not kept of one that is still, nor of more than so many.
     pub whole: Option<Arc<RedisInstance>>,
+    /// Somebody asks for a look.
+    pub requested: bool,
     /// How often in a row it could not be looked after.
     pub failures: u32,
     /// As what the metric counts it.
@@ -71,10 +73,16 @@ pub struct Index {
     state: Mutex<State>,
 }
 
+/// So many objects are kept, more than a kilobyte each: one of those beyond is read when its turn comes. (At the first start each of all there
+/// are waits to be told of.)
+const MOST_WHOLE: usize = 10_000;
+
 #[derive(Default)]
 struct State {
     rows: HashMap<Object, Row>,
     sources: Shared<Source>,
+    /// How many of them have the whole object.
+    wholes: usize,
 }
 
 impl Index {
@@ -104,7 +112,10 @@ impl Index {
 
     /// Returns its redisId, and as what the metric counted it.
     pub fn remove(&self, object: &Object) -> Option<(RedisId, Option<Health>)> {
-        self.state.lock().rows.remove(object).map(|row| (row.redis_id, row.counted))
+        let mut state = self.state.lock();
+        let row = state.rows.remove(object)?;
+        state.wholes -= usize::from(row.whole.is_some());
+        Some((row.redis_id, row.counted))
     }
 
     /// Those of a namespace, or of all.
@@ -141,13 +152,16 @@ impl State {
             Some(row) => (RedisId::from(&*instance.spec.redis_id), Shown::Moved(row.redis_id.clone())),
         };
         let (failures, counted) = before.map_or((0, None), |before| (before.failures, before.counted));
-        let whole = still.is_none().then(|| instance.clone());
+        self.wholes -= usize::from(before.is_some_and(|before| before.whole.is_some()));
+        let whole = (still.is_none() && self.wholes < MOST_WHOLE).then(|| instance.clone());
+        self.wholes += usize::from(whole.is_some());
+        let requested = instance.is_requested();
         let source = self.sources.get(Source {
             namespace: object.namespace().to_owned(),
             secret: instance.spec.credentials_secret_ref.name.clone(),
             region: instance.spec.region.clone(),
         });
-        self.rows.insert(object.clone(), Row { redis_id, source, still, whole, failures, counted, version });
+        self.rows.insert(object.clone(), Row { redis_id, source, still, whole, requested, failures, counted, version });
         shown
     }
 }
@@ -189,6 +203,26 @@ mod tests {
         index.insert(&object(), instance(6, "crs-1"), Some(STILL));
         let row = index.get(&object()).unwrap();
         assert!(row.whole.is_none() && row.still == Some(STILL));
+    }
+
+    #[test]
+    fn no_more_objects_are_kept_than_so_many_and_one_that_goes_or_rests_makes_room() {
+        let index = Index::default();
+        let object = |number: usize| Object::new("shop", &number.to_string());
+        let is_kept = |number: usize| index.get(&object(number)).is_some_and(|row| row.whole.is_some());
+        for number in 0..=MOST_WHOLE {
+            index.insert(&object(number), instance(5, "crs-1"), None);
+            index.insert(&object(number), instance(6, "crs-1"), None);
+        }
+        assert!(is_kept(MOST_WHOLE - 1) && !is_kept(MOST_WHOLE));
+        index.insert(&object(1), instance(7, "crs-1"), Some(STILL));
+        index.insert(&object(MOST_WHOLE), instance(7, "crs-1"), None);
+        assert!(is_kept(MOST_WHOLE));
+        index.remove(&object(2));
+        index.insert(&object(1), instance(8, "crs-1"), None);
+        assert!(is_kept(1));
+        index.insert(&object(2), instance(5, "crs-1"), None);
+        assert!(!is_kept(2));
     }
 
     #[test]

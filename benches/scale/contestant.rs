@@ -52,20 +52,29 @@ impl Running {
 
     /// Its metrics are asked for as seldom as the answer allows: that costs it time, too.
     pub async fn wait_until_observed(&self, size: usize) {
-        let pause = if self.kind == Kind::Ours { 20 } else { 200 };
-        while self.observed().await < size as f64 {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
-        }
+        let (metric, pause) = match self.kind {
+            Kind::Ours => ("crs_operator_instances{", 20),
+            // One for each object, once: it comes back to it after --resync.
+            Kind::Peer => {
+                ("controller_runtime_reconcile_total{controller=\"redisinstance\",result=\"requeue_after\"}", 200)
+            }
+        };
+        self.wait_for(metric, size, Duration::from_millis(pause)).await;
     }
 
-    async fn observed(&self) -> f64 {
-        let metric = match self.kind {
-            Kind::Ours => "crs_operator_instances{",
-            // One for each object, once: it comes back to it after --resync.
-            Kind::Peer => "controller_runtime_reconcile_total{controller=\"redisinstance\",result=\"requeue_after\"}",
-        };
-        let Ok(answer) = self.http.get(&self.metrics).send().await else { return 0.0 };
-        let text = answer.text().await.unwrap_or_default();
-        super::meter::sum(&text, metric)
+    /// For nothing of so many is on its way any more.
+    pub async fn wait_until_ready(&self, size: usize) {
+        self.wait_for("crs_operator_instances{state=\"ready\"}", size, Duration::from_secs(1)).await;
+    }
+
+    async fn wait_for(&self, metric: &str, size: usize, pause: Duration) {
+        loop {
+            if let Ok(answer) = self.http.get(&self.metrics).send().await
+                && super::meter::sum(&answer.text().await.unwrap_or_default(), metric) >= size as f64
+            {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
     }
 }

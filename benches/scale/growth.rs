@@ -11,26 +11,27 @@ use super::{
     fleet::{Fleet, declared, name, redis_id},
 };
 
-const INSTANCES: usize = 10_000;
 const ALONE: usize = 200;
 const MANY: usize = 1_000;
 /// Orders, and looks, a second for each account.
 const RATE: f64 = 20.0;
 
-pub async fn measure() {
-    let fleet = Fleet::with_neighbour(INSTANCES).await;
+pub async fn measure(size: usize) {
+    let fleet = Fleet::with_neighbour(size).await;
     let rate = RATE.to_string();
     let running = OURS.start(&fleet.cluster.kubeconfig(), fleet.cloud.url(), &["--cloud-rate", &rate]);
-    running.wait_until_observed(INSTANCES).await;
+    running.wait_until_observed(size).await;
 
     let idle = lone_orders(&fleet, 1..=ALONE).await;
     println!("\n| one grown, from the API server's answer to the order at the cloud, ms | p50 | p99 |");
     println!("|---|---|---|");
-    println!("| of {INSTANCES} that are still | {idle} |");
+    println!("| of {size} that are still | {idle} |");
+    running.wait_until_ready(size).await;
     many_at_once(&fleet, ALONE + 1..=ALONE + MANY).await;
+    running.wait_until_ready(size).await;
     fleet.grow_neighbours().await;
     let busy = lone_orders(&fleet, ALONE + MANY + 1..=2 * ALONE + MANY).await;
-    println!("| while {INSTANCES} of another account wait for its limit | {busy} |");
+    println!("| while {size} of another account wait for its limit | {busy} |");
 }
 
 /// Grows one after the other, slower than the limit.

@@ -209,7 +209,7 @@ impl Operator {
     /// Credentials, the latest list, and who owns the instance.
     async fn view(&self, object: &Object, row: Row) -> Result<View, Error> {
         let Source { namespace, secret, region } = &*row.source;
-        if row.whole.as_ref().is_some_and(|instance| instance.is_requested()) {
+        if row.requested {
             self.secrets.forget(namespace, secret);
         }
         let (caller, secret_version, seen) = match self.secrets.get(namespace, secret).await {

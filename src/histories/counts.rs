@@ -12,7 +12,6 @@ const NAMES: &[&str] = &[
     "API server: a read hangs",
     "API server: a read refused",
     "API server: a slow answer",
-    "API server: a stale streaming list",
     "API server: a streaming list cut",
     "API server: a streaming list refused (422)",
     "API server: a watch cut",

@@ -165,7 +165,7 @@ impl Server {
                 let label = ask.label.as_ref().map(|(key, value)| (key.as_str(), value.as_str()));
                 let items = match label {
                     Some(label) if plan.broken == Broken::StaleLists => {
-                        store.list_of_before(kind, namespace, Some(label), store.version_at(now.saturating_sub(STALE)))
+                        store.list_of_before(kind, namespace, label, store.version_at(now.saturating_sub(STALE)))
                     }
                     label => store.list(kind, namespace, label),
                 };
@@ -256,7 +256,8 @@ impl Ask {
         let is_streaming_list = verb == Verb::Watch && parameter("sendInitialEvents") == Some("true");
         let needs = [("resourceVersionMatch", "NotOlderThan"), ("allowWatchBookmarks", "true")];
         let has_all = needs.iter().all(|(name, value)| parameter(name) == Some(*value));
-        if verb == Verb::Watch && if is_streaming_list { !has_all } else { version.is_none() } {
+        // A version in it would be answered from a cache, however old.
+        if verb == Verb::Watch && if is_streaming_list { !has_all || version.is_some() } else { version.is_none() } {
             return None;
         }
         Some(Self {

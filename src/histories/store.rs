@@ -121,10 +121,10 @@ impl Store {
         &self,
         kind: Kind,
         namespace: &str,
-        label: Option<(&str, &str)>,
+        (key, value): (&str, &str),
         version: u64,
     ) -> Vec<Arc<str>> {
-        let has_label = |text: &str, (key, value): (&str, &str)| {
+        let has_label = |text: &str| {
             let object: Value = serde_json::from_str(text).unwrap_or_default();
             object["metadata"]["labels"][key] == value
         };
@@ -132,7 +132,7 @@ impl Store {
         let until = self.changes.partition_point(|change| change.version <= version);
         let of_kind = |change: &&Change| (change.kind, change.namespace.as_str()) == (kind, namespace);
         for change in self.changes[..until].iter().filter(of_kind) {
-            if change.what == "DELETED" || label.is_some_and(|label| !has_label(&change.text, label)) {
+            if change.what == "DELETED" || !has_label(&change.text) {
                 objects.remove(&change.name);
             } else {
                 objects.insert(&change.name, change.text.clone());

@@ -45,8 +45,8 @@ pub(super) fn stream(server: &Server, ask: &Ask) -> Body {
     let late = if state.is_calm() || !state.chance.percent(50) { 0 } else { state.chance.below(most + 1) };
     let cut = !state.is_calm() && state.chance.percent(state.plan.watch_cuts);
     let ends = now + if cut { state.chance.below(60_000) } else { LASTS };
-    let version = if ask.is_streaming_list { begins(state, ask, late) } else { ask.version.unwrap_or(0) };
-    let list = ask.is_streaming_list.then(|| state.store.list_of_before(ask.kind, &ask.namespace, None, version));
+    let version = if ask.is_streaming_list { state.store.version() } else { ask.version.unwrap_or(0) };
+    let list = ask.is_streaming_list.then(|| state.store.list(ask.kind, &ask.namespace, None));
     drop(guard);
     let watch = Watch {
         server: server.clone(),
@@ -67,17 +67,6 @@ pub(super) fn stream(server: &Server, ask: &Ask) -> Body {
         let line = watch.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), watch))
     }))
-}
-
-/// The version that a streaming list shows: that of a cache which is so late, where that is new enough for who asks.
-fn begins(state: &mut State, ask: &Ask, late: Millis) -> u64 {
-    let newest = state.store.version();
-    let cached = if late > 0 { state.store.version_at(state.now - late.min(state.now)) } else { newest };
-    let version = cached.max(ask.version.unwrap_or(newest));
-    if state.store.since(version, ask.kind, &ask.namespace).is_some() {
-        state.struck("API server: a stale streaming list");
-    }
-    version
 }
 
 impl Watch {

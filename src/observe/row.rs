@@ -21,9 +21,11 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// A look of its own may be this much later than a page of the list that was under way. More than that, and its Date was wrong.
 const ROUND_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
 
-/// What many instances have in common.
+/// What the cloud shows of an instance, but its id: many have it in common.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
+    state: InstanceState,
+    size: i64,
     zone_id: Option<i64>,
     type_id: Option<i64>,
     layout: Layout,
@@ -32,12 +34,7 @@ pub(super) struct Shape {
 /// [`Seen`], as it is kept.
 #[derive(Debug)]
 pub(super) enum Sight {
-    Instance {
-        state: InstanceState,
-        size: i64,
-        shape: Arc<Shape>,
-        at: Timestamp,
-    },
+    Instance(Arc<Shape>, Timestamp),
     /// Since when that is waited for.
     NotYet(Instant),
     /// There are few of these.
@@ -47,12 +44,10 @@ pub(super) enum Sight {
 impl Sight {
     pub(super) fn new(seen: Seen, shapes: &mut Shared<Shape>) -> Self {
         match seen {
-            Seen::Instance(Dated { value, at }) => Self::Instance {
-                state: value.state,
-                size: value.size,
-                shape: shapes.get(Shape { zone_id: value.zone_id, type_id: value.type_id, layout: value.layout }),
-                at,
-            },
+            Seen::Instance(Dated { value, at }) => {
+                let Instance { redis_id: _, state, size, zone_id, type_id, layout } = value;
+                Self::Instance(shapes.get(Shape { state, size, zone_id, type_id, layout }), at)
+            }
             Seen::NotYet { .. } => Self::NotYet(Instant::now()),
             other => Self::Other(Box::new(other)),
         }
@@ -60,9 +55,9 @@ impl Sight {
 
     pub(super) fn seen(&self, redis_id: &str) -> Seen {
         match self {
-            Self::Instance { state, size, shape, at } => {
-                let Shape { zone_id, type_id, layout } = **shape;
-                let (redis_id, state, size) = (redis_id.to_owned(), *state, *size);
+            Self::Instance(shape, at) => {
+                let Shape { state, size, zone_id, type_id, layout } = **shape;
+                let redis_id = redis_id.to_owned();
                 Seen::Instance(Dated { value: Instance { redis_id, state, size, zone_id, type_id, layout }, at: *at })
             }
             Self::NotYet(since) => Seen::NotYet { long: since.elapsed() >= FIRST_LOOK },
@@ -73,10 +68,7 @@ impl Sight {
     /// Do both tell the same, whenever they were seen?
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (
-                Self::Instance { state, size, shape, .. },
-                Self::Instance { state: state2, size: size2, shape: shape2, .. },
-            ) => (state, size, shape) == (state2, size2, shape2),
+            (Self::Instance(one, _), Self::Instance(two, _)) => one == two,
             (Self::NotYet(_), Self::NotYet(_)) => true,
             (Self::Other(one), Self::Other(two)) => match (&**one, &**two) {
                 (Seen::Failed(one), Seen::Failed(two)) => one.is_like(two),
@@ -121,7 +113,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(seen: Sight) -> Self {
-        let listed = matches!(seen, Sight::Instance { .. });
+        let listed = matches!(seen, Sight::Instance(..));
         Self { seen, watchers: SmallVec::new(), active: false, listed, missing: false, asking: None }
     }
 
@@ -147,7 +139,7 @@ impl Row {
     pub(super) fn take(&mut self, listed: Sight) -> bool {
         self.listed = true;
         self.asking = None;
-        if let (Sight::Instance { at: before, .. }, Sight::Instance { at, .. }) = (&self.seen, &listed) {
+        if let (Sight::Instance(_, before), Sight::Instance(_, at)) = (&self.seen, &listed) {
             let later = before.duration_since(*at);
             if !later.is_negative() && later <= ROUND_AT_MOST {
                 return false;

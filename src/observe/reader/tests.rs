@@ -79,8 +79,8 @@ async fn one_that_goes_again_is_asked_for_at_once_and_then_no_round_is_hurried()
 #[tokio::test]
 async fn a_list_a_little_earlier_than_what_was_seen_is_no_news_and_one_much_earlier_is() {
     let reader = reader();
-    let size = || match &reader.state.lock().rows["crs-1"].seen {
-        Sight::Instance { size, .. } => *size,
+    let size = || match reader.state.lock().rows["crs-1"].seen.seen("crs-1") {
+        Seen::Instance(seen) => seen.value.size,
         other => panic!("{other:?}"),
     };
     for (listed_size, second, expected) in
