@@ -30,6 +30,26 @@ pub enum Trouble {
 
 type Call<T> = Result<Dated<T>, Trouble>;
 
+/// The right to send an order. Another one has it when this ends unused.
+pub struct Share {
+    limits: Arc<Limits>,
+    unused: Option<(Caller, &'static str)>,
+}
+
+impl Share {
+    pub fn used(mut self) {
+        self.unused = None;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some((caller, action)) = &self.unused {
+            self.limits.give_back(caller, action);
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Calls {
     cloud: Arc<dyn Cloud>,
@@ -101,11 +121,13 @@ impl Calls {
         self.limited(caller, self.dialect.products, Some(&look.redis_id), soon(self.cloud.sizes(caller, look))).await
     }
 
-    /// Takes the shares of the limits that one look and, if `ordering`, one order need, before anything is read for them.
-    pub fn reserve(&self, caller: &Caller, ordering: bool) -> Result<(), Duration> {
+    /// Takes the shares of the limits that one look and, if `may_order`, one order need, before anything is read for them. What is `ordering`
+    /// goes before all else that waits.
+    pub fn reserve(&self, caller: &Caller, redis_id: &str, may_order: bool, ordering: bool) -> Result<Share, Duration> {
         let Dialect { describe, upgrade, .. } = self.dialect;
         let both = [describe, upgrade];
-        self.take(caller, if ordering { &both } else { &both[..1] }, ordering)
+        self.take(caller, if may_order { &both } else { &both[..1] }, Some(redis_id), ordering)?;
+        Ok(Share { limits: self.limits.clone(), unused: may_order.then(|| (caller.clone(), upgrade)) })
     }
 
     /// Sends the order. Its share of the limit was taken before.
@@ -125,12 +147,18 @@ impl Calls {
         redis_id: Option<&str>,
         call: impl Future<Output = Result<Dated<T>, CloudError>>,
     ) -> Call<T> {
-        self.take(caller, &[action], false).map_err(Trouble::Wait)?;
+        self.take(caller, &[action], redis_id, false).map_err(Trouble::Wait)?;
         self.counted(caller, action, redis_id, call).await.map_err(Trouble::Cloud)
     }
 
-    fn take(&self, caller: &Caller, actions: &[&'static str], ordering: bool) -> Result<(), Duration> {
-        self.limits.try_take_all(caller, actions, ordering).inspect_err(|wait| self.metrics.throttled(*wait))
+    fn take(
+        &self,
+        caller: &Caller,
+        actions: &[&'static str],
+        who: Option<&str>,
+        ordering: bool,
+    ) -> Result<(), Duration> {
+        self.limits.try_take_all(caller, actions, who, ordering).inspect_err(|wait| self.metrics.throttled(*wait))
     }
 
     async fn counted<T>(

@@ -90,7 +90,9 @@ impl Actor {
     /// without, it stays in the decision for the next time.
     pub async fn carry_out(self: &Arc<Self>, subject: &Subject<'_>, mut leave: Option<Leave>) -> Result<Done, Trouble> {
         let redis_id = &subject.instance.spec.redis_id;
-        self.calls.reserve(subject.caller, leave.is_some()).map_err(Trouble::Wait)?;
+        let may_order = leave.is_some();
+        let share = self.calls.reserve(subject.caller, redis_id, may_order, may_order && subject.due);
+        let mut share = Some(share.map_err(Trouble::Wait)?);
         pass(Point::BeforeBook, redis_id);
         let ledger = self.book.read(redis_id).await?;
         pass(Point::BookRead, redis_id);
@@ -142,6 +144,9 @@ impl Actor {
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
                     entries.push(self.order(subject, &ledger, look, (from, to), leave).await?);
+                    if let Some(share) = share.take() {
+                        share.used();
+                    }
                 }
             }
         };
