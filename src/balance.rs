@@ -129,24 +129,16 @@ impl Drop for Leave {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretString;
-
     use super::*;
     use crate::{
-        api::testing,
-        cloud::{Caller, Credentials},
+        api::testing::{self, account},
         index::Index,
     };
-
-    fn account(id: &str) -> Account {
-        let credentials = Credentials { secret_id: id.into(), secret_key: SecretString::from("key"), token: None };
-        Caller::new(credentials, "gz".into()).account
-    }
 
     fn balances() -> Balances {
         let index = Index::default();
         for name in ["first", "second", "next", "stays", "deleted"] {
-            index.insert(&object(name), testing::instance(name, name, 1024), None);
+            index.insert(&object(name), testing::instance(name, name, 1024), None, false);
         }
         Balances::new(Duration::from_secs(60), Queue::new(Arc::new(index), 32))
     }

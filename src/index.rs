@@ -1,13 +1,17 @@
 //! What is kept of each `RedisInstance`: a small row, and the whole object only while something goes on with it. So memory follows what is
 //! going on, and not much of it how many there are.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
 use crate::{
     api::{Object, RedisInstance},
     api_server::version,
+    cloud::Account,
     decide::Health,
     shared::Shared,
 };
@@ -21,6 +25,13 @@ pub struct Source {
     pub namespace: String,
     pub secret: String,
     pub region: String,
+}
+
+/// Who has their turns together: all of one account, as far as is known whose a Secret is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    Account(Account),
+    Source(Arc<Source>),
 }
 
 /// The status tells all there is to tell as long as the cloud shows the instance running with this size, and its book is as it was.
@@ -81,17 +92,22 @@ const MOST_WHOLE: usize = 10_000;
 struct State {
     rows: HashMap<Object, Row>,
     sources: Shared<Source>,
+    accounts: HashMap<Arc<Source>, Account>,
     /// How many of them have the whole object.
     wholes: usize,
 }
 
 impl Index {
-    /// Takes an object as the watch shows it.
-    pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>) -> Shown {
+    /// Takes an object as the watch shows it. A list is believed also where it shows something older: the cluster may have been set back.
+    pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>, is_list: bool) -> Shown {
         let mut state = self.state.lock();
-        let known =
-            state.rows.get(object).is_some_and(|row| row.version > 0 && row.version >= version(&instance.metadata));
-        if known { Shown::Known } else { state.insert(object, &Arc::new(instance), still) }
+        let version = version(&instance.metadata);
+        match state.rows.get(object) {
+            Some(row) if row.version > 0 && (row.version == version || row.version > version && !is_list) => {
+                Shown::Known
+            }
+            _ => state.insert(object, &Arc::new(instance), still),
+        }
     }
 
     /// Takes an object as a call has shown it. One that is gone from the watch stays gone.
@@ -106,8 +122,28 @@ impl Index {
         self.state.lock().rows.get(object).cloned()
     }
 
-    pub fn source(&self, object: &Object) -> Option<Arc<Source>> {
-        self.state.lock().rows.get(object).map(|row| row.source.clone())
+    pub fn redis_id(&self, object: &Object) -> Option<RedisId> {
+        self.state.lock().rows.get(object).map(|row| row.redis_id.clone())
+    }
+
+    pub fn line(&self, object: &Object) -> Option<Line> {
+        let state = self.state.lock();
+        let source = &state.rows.get(object)?.source;
+        let account = state.accounts.get(source).cloned();
+        Some(account.map_or_else(|| Line::Source(source.clone()), Line::Account))
+    }
+
+    /// Whose the Secret is, by its key.
+    pub fn belongs(&self, source: &Arc<Source>, account: &Account) {
+        let accounts = &mut self.state.lock().accounts;
+        if accounts.get(source) == Some(account) {
+            return;
+        }
+        // Before it grows: one reference is this map's own, and one its interner's.
+        if accounts.len() == accounts.capacity() {
+            accounts.retain(|source, _| Arc::strong_count(source) > 2);
+        }
+        accounts.insert(source.clone(), account.clone());
     }
 
     /// Returns its redisId, and as what the metric counted it.
@@ -118,13 +154,13 @@ impl Index {
         Some((row.redis_id, row.counted))
     }
 
-    /// Those of a namespace, or of all.
-    pub fn of(&self, namespace: Option<&str>) -> Vec<Object> {
+    /// Those of a namespace, or of all, that are not in its list.
+    pub fn not_in(&self, listed: &HashSet<Object>, namespace: Option<&str>) -> Vec<Object> {
         let state = self.state.lock();
-        let mut all: Vec<_> =
-            state.rows.keys().filter(|object| namespace.is_none_or(|of| object.namespace() == of)).cloned().collect();
-        all.sort();
-        all
+        let of_it = state.rows.keys().filter(|object| namespace.is_none_or(|of| object.namespace() == of));
+        let mut gone: Vec<_> = of_it.filter(|object| !listed.contains(*object)).cloned().collect();
+        gone.sort();
+        gone
     }
 
     /// Notes how a reconcile has ended. Returns how often in a row it has failed now; `None` if the object is gone.
@@ -187,20 +223,43 @@ mod tests {
     #[test]
     fn only_what_is_newer_than_what_is_known_is_news() {
         let index = Index::default();
-        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None), Shown::New);
-        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None), Shown::Known, "listed again");
-        assert_eq!(index.insert(&object(), instance(4, "crs-1"), None), Shown::Known, "a watch that is behind");
-        assert_eq!(index.insert(&object(), instance(6, "crs-1"), None), Shown::Changed);
-        assert_eq!(index.insert(&object(), instance(7, "crs-2"), None), Shown::Moved("crs-1".into()));
+        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None, false), Shown::New);
+        assert_eq!(index.insert(&object(), instance(5, "crs-1"), None, false), Shown::Known, "listed again");
+        assert_eq!(index.insert(&object(), instance(4, "crs-1"), None, false), Shown::Known, "a watch that is behind");
+        assert_eq!(index.insert(&object(), instance(6, "crs-1"), None, false), Shown::Changed);
+        assert_eq!(index.insert(&object(), instance(7, "crs-2"), None, false), Shown::Moved("crs-1".into()));
         assert_eq!(index.get(&object()).unwrap().redis_id, "crs-2".into());
+        assert_eq!(index.insert(&object(), instance(7, "crs-2"), None, true), Shown::Known);
+        assert_eq!(
+            index.insert(&object(), instance(3, "crs-2"), None, true),
+            Shown::Changed,
+            "the cluster was set back"
+        );
+        assert_eq!(index.insert(&object(), instance(4, "crs-2"), None, false), Shown::Changed);
+    }
+
+    #[test]
+    fn a_line_is_an_accounts_as_soon_as_it_is_known_whose_the_secret_is() {
+        let index = Index::default();
+        let (a, b) = (Object::new("shop", "a"), Object::new("bank", "b"));
+        index.insert(&a, instance(5, "crs-1"), None, false);
+        index.insert(&b, instance(5, "crs-2"), None, false);
+        assert_ne!(index.line(&a), index.line(&b), "Secrets of two namespaces");
+        for object in [&a, &b] {
+            let row = index.get(object).unwrap();
+            index.belongs(&row.source, &testing::account("AKID1"));
+        }
+        assert_eq!(index.line(&a), index.line(&b), "with the same key");
+        index.belongs(&index.get(&b).unwrap().source, &testing::account("AKID2"));
+        assert_ne!(index.line(&a), index.line(&b), "until one gets another");
     }
 
     #[test]
     fn of_one_that_is_still_the_object_is_not_kept() {
         let index = Index::default();
-        index.insert(&object(), instance(5, "crs-1"), None);
+        index.insert(&object(), instance(5, "crs-1"), None, false);
         assert!(index.get(&object()).unwrap().whole.is_some());
-        index.insert(&object(), instance(6, "crs-1"), Some(STILL));
+        index.insert(&object(), instance(6, "crs-1"), Some(STILL), false);
         let row = index.get(&object()).unwrap();
         assert!(row.whole.is_none() && row.still == Some(STILL));
     }
@@ -211,24 +270,24 @@ mod tests {
         let object = |number: usize| Object::new("shop", &number.to_string());
         let is_kept = |number: usize| index.get(&object(number)).is_some_and(|row| row.whole.is_some());
         for number in 0..=MOST_WHOLE {
-            index.insert(&object(number), instance(5, "crs-1"), None);
-            index.insert(&object(number), instance(6, "crs-1"), None);
+            index.insert(&object(number), instance(5, "crs-1"), None, false);
+            index.insert(&object(number), instance(6, "crs-1"), None, false);
         }
         assert!(is_kept(MOST_WHOLE - 1) && !is_kept(MOST_WHOLE));
-        index.insert(&object(1), instance(7, "crs-1"), Some(STILL));
-        index.insert(&object(MOST_WHOLE), instance(7, "crs-1"), None);
+        index.insert(&object(1), instance(7, "crs-1"), Some(STILL), false);
+        index.insert(&object(MOST_WHOLE), instance(7, "crs-1"), None, false);
         assert!(is_kept(MOST_WHOLE));
         index.remove(&object(2));
-        index.insert(&object(1), instance(8, "crs-1"), None);
+        index.insert(&object(1), instance(8, "crs-1"), None, false);
         assert!(is_kept(1));
-        index.insert(&object(2), instance(5, "crs-1"), None);
+        index.insert(&object(2), instance(5, "crs-1"), None, false);
         assert!(!is_kept(2));
     }
 
     #[test]
     fn what_a_call_has_shown_counts_if_it_is_not_older_and_brings_none_back_that_is_gone() {
         let index = Index::default();
-        index.insert(&object(), instance(5, "crs-1"), Some(STILL));
+        index.insert(&object(), instance(5, "crs-1"), Some(STILL), false);
         index.update(&object(), &Arc::new(instance(4, "crs-1")), None);
         assert_eq!(index.get(&object()).unwrap().still, Some(STILL));
         index.update(&object(), &Arc::new(instance(5, "crs-1")), None);

@@ -1,5 +1,5 @@
-//! Who is to be looked after next. Each waits once, however often and for whatever reason it was woken, and is with one worker at a time. Who
-//! share a Secret share one line: the lines have their turns, so that ten thousand of one account don't hold up one of another.
+//! Who is to be looked after next. Each waits once, however often and for whatever reason it was woken, and is with one worker at a time. All
+//! of one account share a line: the lines have their turns, so that ten thousand of one account don't hold up one of another.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     api::Object,
-    index::{Index, Source},
+    index::{Index, Line},
 };
 
 #[derive(Clone)]
@@ -33,9 +33,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    lines: HashMap<Arc<Source>, Line>,
+    lines: HashMap<Line, Waiting>,
     /// The lines in which somebody waits, in the order of their turns.
-    turns: VecDeque<Arc<Source>>,
+    turns: VecDeque<Line>,
     waiting: HashSet<Object>,
     running: HashMap<Object, Running>,
     /// Who is to come back, and when.
@@ -44,13 +44,13 @@ struct State {
 }
 
 #[derive(Default)]
-struct Line {
+struct Waiting {
     waiting: VecDeque<Object>,
     running: usize,
 }
 
 struct Running {
-    line: Arc<Source>,
+    line: Line,
     /// It was woken meanwhile.
     again: bool,
 }
@@ -59,8 +59,9 @@ impl Queue {
     /// For `workers` at a time, of which one line never takes the last quarter.
     pub fn new(index: Arc<Index>, workers: u16) -> Self {
         let workers = usize::from(workers);
+        let most_of_a_line = (workers - (workers / 4).max(1)).max(1);
         let (state, changed) = Default::default();
-        Self { shared: Arc::new(Shared { index, most_of_a_line: (workers - workers / 4).max(1), state, changed }) }
+        Self { shared: Arc::new(Shared { index, most_of_a_line, state, changed }) }
     }
 
     /// One that is gone, or that nobody has heard of, is left out.
@@ -72,7 +73,7 @@ impl Queue {
         }
         let mut state = self.shared.state.lock();
         for object in objects {
-            if let Some(line) = self.shared.index.source(&object) {
+            if let Some(line) = self.shared.index.line(&object) {
                 state.add(object, line);
             }
         }
@@ -103,14 +104,14 @@ impl Queue {
     /// It has been looked after; after `again` that is due once more, if nothing wakes it before.
     pub fn done(&self, object: Object, again: Option<Duration>) {
         let mut state = self.shared.state.lock();
-        state.done(object, again);
+        state.done(object, again, &self.shared.index);
         drop(state);
         self.shared.changed.notify_one();
     }
 }
 
 impl State {
-    fn add(&mut self, object: Object, line: Arc<Source>) {
+    fn add(&mut self, object: Object, line: Line) {
         self.forget_later(&object);
         if let Some(running) = self.running.get_mut(&object) {
             running.again = true;
@@ -134,7 +135,7 @@ impl State {
         let now = Instant::now();
         while let Some((_, object)) = self.later.first().filter(|(at, _)| *at <= now) {
             let object = object.clone();
-            match index.source(&object) {
+            match index.line(&object) {
                 Some(line) => self.add(object, line),
                 None => self.forget_later(&object),
             }
@@ -159,7 +160,7 @@ impl State {
         None
     }
 
-    fn done(&mut self, object: Object, again: Option<Duration>) {
+    fn done(&mut self, object: Object, again: Option<Duration>, index: &Index) {
         let Some(Running { line: name, again: woken }) = self.running.remove(&object) else { return };
         if let Some(line) = self.lines.get_mut(&name) {
             line.running = line.running.saturating_sub(1);
@@ -168,7 +169,10 @@ impl State {
             }
         }
         if woken {
-            self.add(object, name);
+            // It may have another one by now.
+            if let Some(line) = index.line(&object) {
+                self.add(object, line);
+            }
         } else if let Some(at) = again.and_then(|again| Instant::now().checked_add(again)) {
             self.due.insert(object.clone(), at);
             self.later.insert((at, object));
@@ -190,7 +194,7 @@ mod tests {
             for letter in 'a'..='z' {
                 let mut instance = testing::instance("", "", 1024);
                 instance.spec.credentials_secret_ref.name = (*secret).into();
-                index.insert(&object(&format!("{secret}-{letter}")), instance, None);
+                index.insert(&object(&format!("{secret}-{letter}")), instance, None, false);
             }
         }
         Queue::new(Arc::new(index), workers)

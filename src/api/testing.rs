@@ -7,6 +7,7 @@ use super::{
     Failure, InstanceRef, Mode, Phase, RedisInstance, RedisInstanceSpec, RedisUpgrade, RedisUpgradeSpec,
     RedisUpgradeStatus, redis_instance::SecretRef,
 };
+use crate::cloud::{Account, Credentials};
 
 /// shop/`name`, generation 1, which wants crs-1 in gz to have `mem_size` MB.
 pub fn instance(name: &str, uid: &str, mem_size: i64) -> RedisInstance {
@@ -92,4 +93,9 @@ pub fn named(code: Option<i64>, cloud_code: &str, second: i64) -> Failure {
 /// So many seconds of the Unix clock.
 pub fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
+}
+
+pub(crate) fn account(secret_id: &str) -> Account {
+    let (secret_id, secret_key) = (secret_id.to_owned(), "key".to_owned().into());
+    Account::of(&Credentials { secret_id, secret_key, token: None })
 }

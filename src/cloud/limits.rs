@@ -414,7 +414,7 @@ mod tests {
             tokio::time::advance(at.saturating_duration_since(Instant::now())).await;
             let ordering = number % 2 == 0;
             let actions = if ordering { &["X", "Y"][..] } else { &["X"] };
-            let mut ask = || limits.try_take_all(&caller, actions, Some(&number.to_string()), ordering);
+            let ask = || limits.try_take_all(&caller, actions, Some(&number.to_string()), ordering);
             match ask() {
                 Ok(()) => {
                     all.swap_remove(index);

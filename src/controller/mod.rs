@@ -6,15 +6,14 @@ mod still;
 mod watches;
 
 use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
-    },
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use futures::{StreamExt, future::select_all, stream::FuturesUnordered};
 use kube::Client;
+use parking_lot::Mutex;
+use tokio::task::coop::consume_budget;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
@@ -42,12 +41,17 @@ pub struct Operator {
     observer: Observer,
     queue: Queue,
     secrets: Secrets,
-    /// How many watches there are, and how many of them have shown all that there is.
-    watches: usize,
-    synced: AtomicUsize,
+    /// `None` when each watch has shown all that there is.
+    beginning: Mutex<Option<Beginning>>,
     /// By how many seconds the clocks were said to be apart.
     clock_announced: AtomicI64,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Until all is listed, an older one may own the instance (invariant B8), and nothing is told, but to those that are still.
+struct Beginning {
+    watches: usize,
+    waiting: BTreeSet<Object>,
 }
 
 impl Operator {
@@ -71,8 +75,7 @@ impl Operator {
             index,
             observer,
             secrets,
-            watches,
-            synced: AtomicUsize::new(0),
+            beginning: Mutex::new(Some(Beginning { watches, waiting: BTreeSet::new() })),
             clock_announced: AtomicI64::new(0),
             random: Box::new(random),
         }
@@ -80,7 +83,26 @@ impl Operator {
 
     /// Has each watch shown all that there is?
     pub fn is_synced(&self) -> bool {
-        self.synced.load(Ordering::Relaxed) >= self.watches
+        self.beginning.lock().is_none()
+    }
+
+    /// Another watch has shown all that there is.
+    fn watch_synced(&self) {
+        let mut beginning = self.beginning.lock();
+        let Some(Beginning { watches, waiting }) = &mut *beginning else { return };
+        *watches = watches.saturating_sub(1);
+        if *watches == 0 {
+            let waiting = std::mem::take(waiting);
+            *beginning = None;
+            drop(beginning);
+            self.queue.wake(waiting);
+        }
+    }
+
+    /// Must it wait until all is listed? Then it is woken.
+    fn waits_for_all(&self, object: &Object) -> bool {
+        let mut beginning = self.beginning.lock();
+        beginning.as_mut().map(|beginning| beginning.waiting.insert(object.clone())).is_some()
     }
 
     /// Runs until `stopping`: then nothing new is begun, and what runs is finished.
@@ -124,6 +146,8 @@ impl Operator {
                 Some(()) = at_work.next() => {}
                 object = self.queue.next(), if at_work.len() < usize::from(concurrency) => {
                     at_work.push(self.reconcile(object));
+                    // Those that wait for nothing would keep all else in this process waiting.
+                    consume_budget().await;
                 }
             }
         }
@@ -131,16 +155,17 @@ impl Operator {
     }
 
     /// A `RedisInstance` as the watch shows it. Is that news?
-    fn appeared(&self, object: &Object, instance: RedisInstance, still: Option<Still>) -> bool {
+    fn appeared(&self, object: &Object, instance: RedisInstance, still: Option<Still>, is_list: bool) -> bool {
         let claim = Claim::new(object.clone(), &instance);
-        let redis_id = instance.spec.redis_id.as_str().into();
-        let others = match self.index.insert(object, instance.trimmed(), still) {
+        let others = match self.index.insert(object, instance.trimmed(), still, is_list) {
             Shown::Known => return false,
             Shown::New | Shown::Changed => Vec::new(),
             Shown::Moved(before) => self.claims.remove(object, &before),
         };
         self.queue.wake(others);
-        self.queue.wake(self.claims.insert(&redis_id, claim));
+        if let Some(redis_id) = self.index.redis_id(object) {
+            self.queue.wake(self.claims.insert(&redis_id, claim));
+        }
         true
     }
 
@@ -154,11 +179,5 @@ impl Operator {
     fn forget(&self, object: &Object) {
         self.observer.forget(object);
         self.balances.forget(object);
-    }
-
-    /// After a list: what was deleted while nobody watched.
-    fn gone_meanwhile(&self, namespace: Option<&str>, listed: &HashSet<Object>) {
-        let known = self.index.of(namespace);
-        known.iter().filter(|object| !listed.contains(*object)).for_each(|object| self.gone(object));
     }
 }

@@ -157,6 +157,9 @@ impl Operator {
             }
             return Ok(None);
         }
+        if self.waits_for_all(object) {
+            return Ok(None);
+        }
         let instance = match &view.row.whole {
             Some(instance) => instance.clone(),
             None => match self.read(&mut view).await? {
@@ -215,6 +218,7 @@ impl Operator {
         let (caller, secret_version, seen) = match self.secrets.get(namespace, secret).await {
             Ok(keys) => {
                 let caller = keys.caller(region);
+                self.index.belongs(&row.source, &caller.account);
                 let used =
                     SecretUse { namespace: namespace.clone(), name: secret.clone(), version: keys.version.clone() };
                 let seen = self.observer.watch(object, used, &caller, &row.redis_id);
@@ -275,8 +279,7 @@ impl Operator {
     fn is_due(&self, view: &View, done: &Done, requested: bool) -> bool {
         let has_come = done.decision.again.is_some_and(|again| again <= self.actor.calls.now());
         let due = done.decision.step.is_some() || has_come || requested;
-        // Before all namespaces are listed, an older one may own the instance.
-        due && view.owner.is_none() && !matches!(done.seen, Seen::NotYet { .. }) && self.is_synced()
+        due && view.owner.is_none() && !matches!(done.seen, Seen::NotYet { .. })
     }
 
     /// Tells what was decided. `handled`: the look that somebody asked for was made.

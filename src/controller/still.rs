@@ -86,6 +86,11 @@ impl Operator {
         let is_same = |instance: &RedisInstance| view.row.is_about(instance) && self.claims.knows(object, instance);
         let Some(instance) = read.filter(is_same) else { return Ok(None) };
         let instance = self.learn(object, instance);
+        if instance.is_requested() && !view.row.requested {
+            // The view is by a Secret that was read before.
+            self.queue.wake([object.clone()]);
+            return Ok(None);
+        }
         // Made again meanwhile, it is younger than the one that it was.
         view.owner = self.claims.other_owner(object, &view.row.redis_id);
         Ok(Some(instance))

@@ -1,10 +1,6 @@
 //! The watches: they feed the index, the claims and the cache of the book, and keep one bad object from halting the others.
 
-use std::{
-    collections::HashSet,
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::HashSet, pin::pin, sync::Arc};
 
 use futures::{StreamExt, future::join};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -63,7 +59,7 @@ impl Operator {
                 self.queue.wake(self.claims.of(&redis_id));
             }
             if done && !known.is_cancelled() {
-                self.synced.fetch_add(1, Ordering::Relaxed);
+                self.watch_synced();
                 known.cancel();
             }
         }
@@ -103,7 +99,7 @@ impl Operator {
             Some(Event::InitApply(instance)) => {
                 let (object, still) = (Object::of(&instance), self.still(&instance));
                 list.shown.insert(object.clone());
-                if self.appeared(&object, instance, still) {
+                if self.appeared(&object, instance, still, true) {
                     if still.is_some() {
                         return vec![object];
                     }
@@ -111,15 +107,16 @@ impl Operator {
                 }
             }
             Some(Event::InitDone) => {
-                self.gone_meanwhile(list.namespace.as_deref(), &std::mem::take(&mut list.shown));
+                let gone = self.index.not_in(&std::mem::take(&mut list.shown), list.namespace.as_deref());
+                gone.iter().for_each(|object| self.gone(object));
                 if !std::mem::replace(&mut list.has_ended, true) {
-                    self.synced.fetch_add(1, Ordering::Relaxed);
+                    self.watch_synced();
                 }
                 return std::mem::take(&mut list.news);
             }
             Some(Event::Apply(instance)) => {
                 let (object, still) = (Object::of(&instance), self.still(&instance));
-                if self.appeared(&object, instance, still) {
+                if self.appeared(&object, instance, still, false) {
                     return vec![object];
                 }
             }

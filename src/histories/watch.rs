@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::{
     server::{Ask, Server},
     store::{Kind, Refusal},
-    world::{Millis, State},
+    world::Millis,
 };
 
 /// The client asks for a watch of 290 s.

@@ -189,7 +189,7 @@ impl Reader {
 
     fn begin_list(&self) {
         let mut state = self.state.lock();
-        state.unwatched.clear();
+        state.unwatched = HashMap::new();
         state.rows.values_mut().for_each(|row| row.listed = false);
     }
 
