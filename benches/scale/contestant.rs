@@ -2,7 +2,10 @@
 
 use std::{env, net::TcpListener, path::Path, process::Command, time::Duration};
 
-use super::support::children::Child;
+use super::{
+    meter::{sum, within},
+    support::children::Child,
+};
 
 #[derive(Clone, Copy)]
 pub struct Contestant {
@@ -27,19 +30,21 @@ pub struct Running {
 }
 
 impl Contestant {
-    pub fn start(self, kubeconfig: &Path, cloud: &str, arguments: &[&str]) -> Running {
+    /// `rate`: of ours alone; the peer knows no limit.
+    pub fn start(self, kubeconfig: &Path, cloud: &str, resync: &str, rate: &str) -> Running {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let address = format!("127.0.0.1:{port}");
         let mut command = match self.kind {
             Kind::Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_crs-operator"));
-                command.args(["run", "--health-probe-bind-address", "127.0.0.1:0"]).args(arguments);
+                command.args(["run", "--health-probe-bind-address", "127.0.0.1:0", "--cloud-rate", rate]);
                 command
             }
             Kind::Peer => Command::new(env::var("PEER").expect("PEER names the peer's binary: see `make bench`")),
         };
         let endpoint = format!("{cloud}/v2/index.php");
         command.env("KUBECONFIG", kubeconfig).args(["--api-endpoint", &endpoint, "--metrics-bind-address", &address]);
+        command.args(["--resync", resync]);
         let metrics = format!("http://{address}/metrics");
         Running { kind: self.kind, child: Child::start(self.name, &mut command), metrics, http: reqwest::Client::new() }
     }
@@ -68,13 +73,16 @@ impl Running {
     }
 
     async fn wait_for(&self, metric: &str, size: usize, pause: Duration) {
-        loop {
-            if let Ok(answer) = self.http.get(&self.metrics).send().await
-                && super::meter::sum(&answer.text().await.unwrap_or_default(), metric) >= size as f64
-            {
-                return;
+        within(async {
+            loop {
+                if let Ok(answer) = self.http.get(&self.metrics).send().await
+                    && sum(&answer.text().await.unwrap_or_default(), metric) >= size as f64
+                {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
             }
-            tokio::time::sleep(pause).await;
-        }
+        })
+        .await;
     }
 }

@@ -7,7 +7,7 @@ use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchP
 use serde_json::{Value, json};
 
 use super::{
-    meter::sum,
+    meter::{sum, within},
     support::{Cluster, Simulator, instance, secret},
 };
 
@@ -15,6 +15,8 @@ use super::{
 const AT_ONCE: usize = 32;
 const ACCOUNT: &str = "AKIDbenchbenchbench";
 const NEIGHBOUR: &str = "AKIDneighbourbench";
+/// Of the neighbour, all with the same key.
+const SECRETS: usize = 4;
 const KEY: &str = "key-of-the-bench";
 
 pub struct Fleet {
@@ -47,8 +49,9 @@ impl Fleet {
         arguments.extend(instances.and_then(Path::to_str).iter().flat_map(|file| ["--instances", file]));
         let cloud = Simulator::start("bench", &arguments);
         let fleet = Self { client: cluster.client().await, cluster, cloud, size };
-        for (name, account) in [("qcloud", ACCOUNT), ("neighbour", NEIGHBOUR)] {
-            let secret = secret(name, account, KEY).to_string();
+        let neighbours = (0..SECRETS).map(|number| (format!("neighbour-{number}"), NEIGHBOUR));
+        for (name, account) in neighbours.chain([("qcloud".to_owned(), ACCOUNT)]) {
+            let secret = secret(&name, account, KEY).to_string();
             fleet.cluster.kubectl_with(&["apply", "-f", "-"], &secret).await.expect("a Secret");
         }
         fleet.create(|number| declared(number, 1024)).await;
@@ -59,7 +62,7 @@ impl Fleet {
     pub async fn grow_neighbours(&self) {
         self.create(|number| {
             let mut object = instance(&format!("neighbour-{number}"), &neighbour(number), 2048);
-            object["spec"]["credentialsSecretRef"]["name"] = json!("neighbour");
+            object["spec"]["credentialsSecretRef"]["name"] = json!(format!("neighbour-{}", number % SECRETS));
             object
         })
         .await;
@@ -108,9 +111,12 @@ impl Fleet {
     pub async fn wait_for_order(&self, redis_id: &str) {
         let path = format!("instances/{redis_id}");
         let before = self.cloud.get(&path).await;
-        while self.cloud.get(&path).await == before && before["memSize"] == 1024 && before["status"] == 2 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        within(async {
+            while self.cloud.get(&path).await == before && before["memSize"] == 1024 && before["status"] == 2 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
     }
 
     pub async fn calls(&self) -> u64 {

@@ -65,3 +65,8 @@ pub fn sum(text: &str, series: &str) -> f64 {
     let values = text.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next());
     values.filter_map(|value| value.parse::<f64>().ok()).sum()
 }
+
+/// Nothing that is waited for takes longer.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(1800), work).await.expect("it takes half an hour")
+}

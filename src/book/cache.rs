@@ -1,7 +1,11 @@
 //! The watched copy of the book. It may be stale: it tells what to show, and whether a step may be due. No order rests on it. It also keeps how
 //! long an entry has been known, which only makes steps wait.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::{ResourceExt, runtime::watcher::Event};
 use parking_lot::RwLock;
@@ -70,10 +74,10 @@ impl Cache {
             Event::InitDone => {
                 let listed = std::mem::take(&mut *self.listed.write());
                 let mut entries = self.entries.write();
-                let mut changed: Vec<_> = listed.keys().cloned().collect();
-                changed.extend(entries.keys().filter(|id| !listed.contains_key(*id)).cloned());
-                *entries = listed;
-                changed
+                let before = std::mem::replace(&mut *entries, listed);
+                let known: BTreeSet<_> = before.keys().chain(entries.keys()).collect();
+                let is_changed = |id: &&&String| stamp(&before, id) != stamp(&entries, id);
+                known.iter().filter(is_changed).map(|id| (*id).clone()).collect()
             }
             Event::Apply(entry) => {
                 let redis_id = key(&entry);
@@ -116,10 +120,7 @@ impl Cache {
 
     /// Changes whenever an entry of the instance is written or goes.
     pub fn stamp(&self, redis_id: &str) -> u64 {
-        let entries = self.entries.read();
-        let Some(of_instance) = entries.get(redis_id) else { return 0 };
-        let newest = of_instance.iter().map(|known| version(&known.entry.metadata)).max();
-        newest.unwrap_or(0).wrapping_add((of_instance.len() as u64) << 56)
+        stamp(&self.entries.read(), redis_id)
     }
 
     /// How long this process has known of an entry as it is (in that phase, delivered or not), by no clock but its own monotonic one.
@@ -128,6 +129,12 @@ impl Cache {
         let since = entries.get(&key(entry)).and_then(|known| since(known, entry));
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
+}
+
+fn stamp(entries: &Entries, redis_id: &str) -> u64 {
+    let Some(of_instance) = entries.get(redis_id) else { return 0 };
+    let newest = of_instance.iter().map(|known| version(&known.entry.metadata)).max();
+    newest.unwrap_or(0).wrapping_add((of_instance.len() as u64) << 56)
 }
 
 /// Whose entry it is: by its label, as a consistent read finds it.

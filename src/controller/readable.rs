@@ -48,6 +48,7 @@ impl Made for RedisUpgrade {
     }
 }
 
+/// Raw, since one that can't be read must not spoil the others. (In a watch that needs the type before the object, as each API server writes it.)
 #[derive(Deserialize)]
 struct Parts {
     metadata: Metadata,
@@ -145,7 +146,7 @@ mod tests {
         let mut sound = instance("sessions", "uid", 1024);
         sound.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into());
         sound.status = Some(RedisInstanceStatus { mem_size: Some(1024), ..RedisInstanceStatus::default() });
-        let text = json!({"type": "ADDED", "object": sound}).to_string();
+        let text = format!(r#"{{"type":"ADDED","object":{}}}"#, json!(sound));
         let WatchEvent::Added(Readable(Ok(read))) =
             serde_json::from_str::<WatchEvent<Readable<RedisInstance>>>(&text).unwrap()
         else {
