@@ -24,7 +24,8 @@ pub const CALL: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
 
 /// A watch that begins with all there is, in a namespace or everywhere: in a stream, so that neither side holds it all at once; or in pages,
-/// where the API server refuses that (`WatchList` is on by default since Kubernetes 1.34).
+/// where the API server refuses that, at once or in the stream (`WatchList` is on by default since Kubernetes 1.34, and needs an etcd that tells
+/// its progress).
 pub fn watched<K>(client: Client, namespace: Option<&str>) -> impl Stream<Item = watcher::Result<Event<K>>> + use<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -117,17 +118,18 @@ mod tests {
         "\n"
     );
 
-    /// The first events of a watch of an API server that streams, or doesn't; they end with the list.
-    async fn first_events(streams: bool) -> Vec<String> {
+    const ERROR: &str = concat!(
+        r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"InternalError","code":500,"message":"a watch stream was requested, but the required storage feature RequestWatchProgress is disabled"}}"#,
+        "\n"
+    );
+
+    /// The first events of a watch, where the API server answers so to who wants a stream; they end with the list.
+    async fn first_events(code: u16, answer: &'static str) -> Vec<String> {
         let service = tower::service_fn(move |request: Request<Body>| {
             let query = request.uri().query().unwrap_or_default();
             let is_stream = query.contains("sendInitialEvents=true");
             assert!(!is_stream || !query.contains("resourceVersion="), "of now: {query}");
-            let (code, text) = match (is_stream, streams) {
-                (true, true) => (200, STREAM),
-                (true, false) => (422, REFUSAL),
-                (false, _) => (200, LIST),
-            };
+            let (code, text) = if is_stream { (code, answer) } else { (200, LIST) };
             let answer = Response::builder().status(code).body(Body::from(text.as_bytes().to_vec()));
             async move { answer }
         });
@@ -145,7 +147,8 @@ mod tests {
 
     #[tokio::test]
     async fn all_there_is_comes_in_a_stream_of_what_is_now_or_in_pages_where_that_is_refused() {
-        assert_eq!(first_events(true).await, ["Init", "a"]);
-        assert_eq!(first_events(false).await, ["Init", "a"]);
+        assert_eq!(first_events(200, STREAM).await, ["Init", "a"]);
+        assert_eq!(first_events(422, REFUSAL).await, ["Init", "a"]);
+        assert_eq!(first_events(200, ERROR).await, ["Init", "Init", "a"], "begun, and refused then");
     }
 }

@@ -37,6 +37,8 @@ pub struct Parts {
     pub namespaces: Vec<Option<String>>,
     /// How many are worked on at the same time.
     pub concurrency: u16,
+    /// How many objects are kept whole at most.
+    pub most_whole: usize,
     pub book_namespace: String,
     /// What nobody else is called, for Events and the log.
     pub identity: String,
@@ -68,13 +70,14 @@ impl Assembly {
             policy,
             namespaces,
             concurrency,
+            most_whole,
             book_namespace,
             identity,
             metrics,
             stopping,
         } = parts;
         let calls = Calls::new(cloud, limits, metrics.clone());
-        let index = Arc::new(Index::default());
+        let index = Arc::new(Index::new(most_whole));
         let queue = Queue::new(index.clone(), concurrency);
         let secrets = Secrets::new(client.clone());
         let observer = Observer::new(calls.clone(), secrets.clone(), queue.clone(), policy);

@@ -136,7 +136,7 @@ mod tests {
     };
 
     fn balances() -> Balances {
-        let index = Index::default();
+        let index = Index::new(10);
         for name in ["first", "second", "next", "stays", "deleted"] {
             index.insert(&object(name), testing::instance(name, name, 1024), None, false);
         }

@@ -79,14 +79,14 @@ pub enum Shown {
     Moved(RedisId),
 }
 
-#[derive(Default)]
 pub struct Index {
+    most_whole: usize,
     state: Mutex<State>,
 }
 
 /// So many objects are kept, more than a kilobyte each: one of those beyond is read when its turn comes. (At the first start each of all there
 /// are waits to be told of.)
-const MOST_WHOLE: usize = 10_000;
+pub const MOST_WHOLE: usize = 10_000;
 
 #[derive(Default)]
 struct State {
@@ -98,6 +98,10 @@ struct State {
 }
 
 impl Index {
+    pub fn new(most_whole: usize) -> Self {
+        Self { most_whole, state: Mutex::default() }
+    }
+
     /// Takes an object as the watch shows it. A list is believed also where it shows something older: the cluster may have been set back.
     pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>, is_list: bool) -> Shown {
         let mut state = self.state.lock();
@@ -106,7 +110,7 @@ impl Index {
             Some(row) if row.version > 0 && (row.version == version || row.version > version && !is_list) => {
                 Shown::Known
             }
-            _ => state.insert(object, &Arc::new(instance), still),
+            _ => state.insert(object, &Arc::new(instance), still, self.most_whole),
         }
     }
 
@@ -114,7 +118,7 @@ impl Index {
     pub fn update(&self, object: &Object, instance: &Arc<RedisInstance>, still: Option<Still>) {
         let mut state = self.state.lock();
         if state.rows.get(object).is_some_and(|row| row.version <= version(&instance.metadata)) {
-            state.insert(object, instance, still);
+            state.insert(object, instance, still, self.most_whole);
         }
     }
 
@@ -179,7 +183,13 @@ impl Index {
 }
 
 impl State {
-    fn insert(&mut self, object: &Object, instance: &Arc<RedisInstance>, still: Option<Still>) -> Shown {
+    fn insert(
+        &mut self,
+        object: &Object,
+        instance: &Arc<RedisInstance>,
+        still: Option<Still>,
+        most_whole: usize,
+    ) -> Shown {
         let version = version(&instance.metadata);
         let before = self.rows.get(object);
         let (redis_id, shown) = match before {
@@ -189,7 +199,7 @@ impl State {
         };
         let (failures, counted) = before.map_or((0, None), |before| (before.failures, before.counted));
         self.wholes -= usize::from(before.is_some_and(|before| before.whole.is_some()));
-        let whole = (still.is_none() && self.wholes < MOST_WHOLE).then(|| instance.clone());
+        let whole = (still.is_none() && self.wholes < most_whole).then(|| instance.clone());
         self.wholes += usize::from(whole.is_some());
         let requested = instance.is_requested();
         let source = self.sources.get(Source {
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn only_what_is_newer_than_what_is_known_is_news() {
-        let index = Index::default();
+        let index = Index::new(MOST_WHOLE);
         assert_eq!(index.insert(&object(), instance(5, "crs-1"), None, false), Shown::New);
         assert_eq!(index.insert(&object(), instance(5, "crs-1"), None, false), Shown::Known, "listed again");
         assert_eq!(index.insert(&object(), instance(4, "crs-1"), None, false), Shown::Known, "a watch that is behind");
@@ -240,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_line_is_an_accounts_as_soon_as_it_is_known_whose_the_secret_is() {
-        let index = Index::default();
+        let index = Index::new(MOST_WHOLE);
         let (a, b) = (Object::new("shop", "a"), Object::new("bank", "b"));
         index.insert(&a, instance(5, "crs-1"), None, false);
         index.insert(&b, instance(5, "crs-2"), None, false);
@@ -256,7 +266,7 @@ mod tests {
 
     #[test]
     fn of_one_that_is_still_the_object_is_not_kept() {
-        let index = Index::default();
+        let index = Index::new(MOST_WHOLE);
         index.insert(&object(), instance(5, "crs-1"), None, false);
         assert!(index.get(&object()).unwrap().whole.is_some());
         index.insert(&object(), instance(6, "crs-1"), Some(STILL), false);
@@ -266,7 +276,7 @@ mod tests {
 
     #[test]
     fn no_more_objects_are_kept_than_so_many_and_one_that_goes_or_rests_makes_room() {
-        let index = Index::default();
+        let index = Index::new(MOST_WHOLE);
         let object = |number: usize| Object::new("shop", &number.to_string());
         let is_kept = |number: usize| index.get(&object(number)).is_some_and(|row| row.whole.is_some());
         for number in 0..=MOST_WHOLE {
@@ -286,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_a_call_has_shown_counts_if_it_is_not_older_and_brings_none_back_that_is_gone() {
-        let index = Index::default();
+        let index = Index::new(MOST_WHOLE);
         index.insert(&object(), instance(5, "crs-1"), Some(STILL), false);
         index.update(&object(), &Arc::new(instance(4, "crs-1")), None);
         assert_eq!(index.get(&object()).unwrap().still, Some(STILL));

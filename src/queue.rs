@@ -189,7 +189,7 @@ mod tests {
 
     /// A queue for so many workers, and of each of these Secrets `a` to `z` of those who use it.
     fn queue(workers: u16, secrets: &[&str]) -> Queue {
-        let index = Index::default();
+        let index = Index::new(10);
         for secret in secrets {
             for letter in 'a'..='z' {
                 let mut instance = testing::instance("", "", 1024);

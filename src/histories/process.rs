@@ -139,6 +139,8 @@ fn work(
         policy: POLICY,
         namespaces,
         concurrency: 32,
+        // Also where each object is read when its turn comes.
+        most_whole: if seed.is_multiple_of(3) { 0 } else { 10 },
         book_namespace: "book".into(),
         identity: who.into(),
         metrics: Arc::new(Metrics::new()),

@@ -11,6 +11,7 @@ use crate::{
         Accepted, Cloud, CloudClock, DealState, Dialect, ErrorKind, InstanceState, Layout, Page, Price, SizesSold,
         limits::Limits, meaning, v3::DIALECT,
     },
+    index::Index,
     queue::Queue,
     secrets::Secrets,
     telemetry::Metrics,
@@ -179,7 +180,7 @@ fn shared(cloud: Arc<dyn Cloud>) -> super::super::Shared {
     super::super::Shared {
         calls: Calls::new(cloud, Limits::new(0.0, || 0).unwrap(), Arc::new(Metrics::new())),
         secrets: Secrets::new(kube::Client::new(service, "shop")),
-        queue: Queue::new(Arc::default(), 32),
+        queue: Queue::new(Arc::new(Index::new(10)), 32),
         policy: POLICY,
         readers,
         places,
