@@ -37,7 +37,19 @@ where
     };
     let pages = watcher(api.clone(), Config::default().page_size(PAGE)).default_backoff();
     let stream = watcher(api, Config::default().streaming_lists()).default_backoff();
-    let is_refused = |event: &watcher::Result<_>| matches!(event, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 422);
+    let mut is_listing = true;
+    let mut is_refused = move |event: &watcher::Result<_>| {
+        match event {
+            Ok(Event::Init) => is_listing = true,
+            Ok(Event::InitDone) => is_listing = false,
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) => {
+                return status.code == 422 || is_listing && !matches!(status.code, 401 | 403);
+            }
+            Err(watcher::Error::WatchError(status)) => return is_listing && status.code != 410,
+            _ => {}
+        }
+        false
+    };
     stream.take_while(move |event| ready(!is_refused(event))).chain(pages)
 }
 
