@@ -9,7 +9,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     act::Actor,
-    balance::Balances,
     book::{Book, Cache},
     calls::Calls,
     cloud::{Cloud, limits::Limits},
@@ -81,7 +80,6 @@ impl Assembly {
         let queue = Queue::new(index.clone(), concurrency);
         let secrets = Secrets::new(client.clone());
         let observer = Observer::new(calls.clone(), secrets.clone(), queue.clone(), policy);
-        let balances = Balances::new(policy.lag.unsigned_abs(), queue.clone());
         let cache = Cache::default();
         let actor = Arc::new(Actor {
             client: client.clone(),
@@ -95,7 +93,7 @@ impl Assembly {
             stopping,
         });
         let watches = namespaces.len() + 1;
-        let operator = Operator::new(actor.clone(), index, balances, cache, observer, secrets, watches, random);
+        let operator = Operator::new(actor.clone(), index, cache, observer, secrets, watches, random);
         Self { operator: Arc::new(operator), actor, namespaces, concurrency, book_namespace }
     }
 

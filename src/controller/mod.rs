@@ -59,7 +59,6 @@ impl Operator {
     pub fn new(
         actor: Arc<Actor>,
         index: Arc<Index>,
-        balances: Balances,
         cache: Cache,
         observer: Observer,
         secrets: Secrets,
@@ -68,8 +67,8 @@ impl Operator {
     ) -> Self {
         Self {
             queue: actor.queue.clone(),
+            balances: Balances::new(actor.policy.lag.unsigned_abs(), actor.queue.clone()),
             actor,
-            balances,
             cache,
             claims: Claims::default(),
             index,
