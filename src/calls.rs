@@ -13,7 +13,8 @@ use crate::{
     book::SendPermit,
     cloud::{
         Accepted, Caller, Cloud, CloudError, Dated, DealState, Dialect, ErrorKind, Instance, Jump, Page, SizesSold,
-        codes, is_far, limits::Limits,
+        codes, is_far,
+        limits::{Ask, Limits},
     },
     telemetry::Metrics,
 };
@@ -37,7 +38,7 @@ pub struct Share {
 }
 
 impl Share {
-    pub fn used(mut self) {
+    pub fn used(&mut self) {
         self.unused = None;
     }
 }
@@ -126,7 +127,8 @@ impl Calls {
     pub fn reserve(&self, caller: &Caller, redis_id: &str, may_order: bool, ordering: bool) -> Result<Share, Duration> {
         let Dialect { describe, upgrade, .. } = self.dialect;
         let both = [describe, upgrade];
-        self.take(caller, if may_order { &both } else { &both[..1] }, Some(redis_id), ordering)?;
+        let actions = if may_order { &both[..] } else { &both[..1] };
+        self.take(caller, Ask { actions, who: Some(redis_id), ordering })?;
         Ok(Share { limits: self.limits.clone(), unused: may_order.then(|| (caller.clone(), upgrade)) })
     }
 
@@ -147,18 +149,13 @@ impl Calls {
         redis_id: Option<&str>,
         call: impl Future<Output = Result<Dated<T>, CloudError>>,
     ) -> Call<T> {
-        self.take(caller, &[action], redis_id, false).map_err(Trouble::Wait)?;
+        let ask = Ask { actions: &[action], who: redis_id, ordering: false };
+        self.take(caller, ask).map_err(Trouble::Wait)?;
         self.counted(caller, action, redis_id, call).await.map_err(Trouble::Cloud)
     }
 
-    fn take(
-        &self,
-        caller: &Caller,
-        actions: &[&'static str],
-        who: Option<&str>,
-        ordering: bool,
-    ) -> Result<(), Duration> {
-        self.limits.try_take_all(caller, actions, who, ordering).inspect_err(|wait| self.metrics.throttled(*wait))
+    fn take(&self, caller: &Caller, ask: Ask<'_>) -> Result<(), Duration> {
+        self.limits.try_take_all(caller, ask).inspect_err(|wait| self.metrics.throttled(*wait))
     }
 
     async fn counted<T>(

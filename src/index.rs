@@ -105,13 +105,15 @@ impl Index {
     /// Takes an object as the watch shows it. A list is believed also where it shows something older: the cluster may have been set back.
     pub fn insert(&self, object: &Object, instance: RedisInstance, still: Option<Still>, is_list: bool) -> Shown {
         let mut state = self.state.lock();
-        let version = version(&instance.metadata);
-        match state.rows.get(object) {
-            Some(row) if row.version > 0 && (row.version == version || row.version > version && !is_list) => {
-                Shown::Known
-            }
-            _ => state.insert(object, &Arc::new(instance), still, self.most_whole),
+        if state.knows(object, &instance, is_list) {
+            return Shown::Known;
         }
+        state.insert(object, &Arc::new(instance), still, self.most_whole)
+    }
+
+    /// Would [`Self::insert`] find nothing new in it?
+    pub fn knows(&self, object: &Object, instance: &RedisInstance, is_list: bool) -> bool {
+        self.state.lock().knows(object, instance, is_list)
     }
 
     /// Takes an object as a call has shown it. One that is gone from the watch stays gone.
@@ -183,6 +185,12 @@ impl Index {
 }
 
 impl State {
+    fn knows(&self, object: &Object, instance: &RedisInstance, is_list: bool) -> bool {
+        let version = version(&instance.metadata);
+        let row = self.rows.get(object).filter(|row| row.version > 0);
+        row.is_some_and(|row| row.version == version || row.version > version && !is_list)
+    }
+
     fn insert(
         &mut self,
         object: &Object,

@@ -92,7 +92,7 @@ impl Actor {
         let redis_id = &subject.instance.spec.redis_id;
         let may_order = leave.is_some();
         let share = self.calls.reserve(subject.caller, redis_id, may_order, may_order && subject.due);
-        let mut share = Some(share.map_err(Trouble::Wait)?);
+        let mut share = share.map_err(Trouble::Wait)?;
         pass(Point::BeforeBook, redis_id);
         let ledger = self.book.read(redis_id).await?;
         pass(Point::BookRead, redis_id);
@@ -144,9 +144,7 @@ impl Actor {
                 Some(Step::Order { from, to }) => {
                     let (Some(leave), Seen::Instance(look)) = (leave.take(), &seen) else { break decision };
                     entries.push(self.order(subject, &ledger, look, (from, to), leave).await?);
-                    if let Some(share) = share.take() {
-                        share.used();
-                    }
+                    share.used();
                 }
             }
         };

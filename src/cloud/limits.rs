@@ -2,6 +2,7 @@
 //! to come back, so that one account's trouble is its own.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -40,7 +41,7 @@ pub struct Limits {
     clock: TokioClock,
     /// How long one token takes, and how many there are at most.
     period: Duration,
-    burst: u32,
+    burst: NonZeroU32,
     random: Box<dyn Fn() -> u64 + Send + Sync>,
     state: Mutex<State>,
 }
@@ -63,6 +64,17 @@ impl State {
             places: HashMap::new(),
         })
     }
+}
+
+/// What somebody wants to call.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// One call of each, together.
+    pub actions: &'a [&'static str],
+    /// It keeps its place if it comes back before.
+    pub who: Option<&'a str>,
+    /// What an order needs goes before all else that waits.
+    pub ordering: bool,
 }
 
 /// Those that were turned away. The three moments are when the next one that is turned away may come back.
@@ -99,12 +111,9 @@ impl Limits {
         }
         let clock = TokioClock(Instant::now());
         let period = if rate == 0.0 { Duration::ZERO } else { Duration::from_secs_f64(1.0 / rate) };
-        let quota = Quota::with_period(period).map(|quota| match std::num::NonZeroU32::new(rate as u32) {
-            Some(burst) => quota.allow_burst(burst),
-            None => quota,
-        });
+        let burst = NonZeroU32::new(rate as u32).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(period).map(|quota| quota.allow_burst(burst));
         let buckets = quota.map(|quota| RateLimiter::new(quota, HashMapStateStore::default(), clock));
-        let burst = (rate as u32).max(1);
         Ok(Self { buckets, clock, period, burst, random: Box::new(random), state: Mutex::default() })
     }
 
@@ -113,15 +122,8 @@ impl Limits {
         self.period + self.period / 4
     }
 
-    /// Takes the right to make one call of each action, together, or says how long to stay away. `who` keeps its place if it comes back
-    /// before. What an order needs (`ordering`) goes before all else that waits.
-    pub fn try_take_all(
-        &self,
-        caller: &Caller,
-        actions: &[&'static str],
-        who: Option<&str>,
-        ordering: bool,
-    ) -> Result<(), Duration> {
+    /// Takes the right to make these calls, or says how long to stay away.
+    pub fn try_take_all(&self, caller: &Caller, ask: Ask<'_>) -> Result<(), Duration> {
         let now = Instant::now();
         let mut state = self.state.lock();
         self.sweep(&mut state, now);
@@ -130,10 +132,10 @@ impl Limits {
             let left = pause.until - now;
             return Err(left + self.up_to(left.min(FIRST_PAUSE)));
         }
-        for (index, action) in actions.iter().enumerate() {
-            let refused = self.try_take_one(state.queue(&place, action, now), (&place, action), who, ordering, now);
+        for (index, action) in ask.actions.iter().enumerate() {
+            let refused = self.try_take_one(state.queue(&place, action, now), (&place, action), ask, now);
             if refused.is_err() {
-                actions[..index].iter().for_each(|taken| self.spare(state.queue(&place, taken, now)));
+                ask.actions.iter().take(index).for_each(|taken| self.spare(state.queue(&place, taken, now)));
                 return refused;
             }
         }
@@ -151,24 +153,22 @@ impl Limits {
     }
 
     fn spare(&self, queue: &mut Queue) {
-        queue.spare = (queue.spare + 1).min(self.burst);
+        queue.spare = (queue.spare + 1).min(self.burst.get());
     }
 
     fn try_take_one(
         &self,
         queue: &mut Queue,
         (place, action): (&Place, &'static str),
-        who: Option<&str>,
-        ordering: bool,
+        Ask { who, ordering, .. }: Ask<'_>,
         now: Instant,
     ) -> Result<(), Duration> {
         let Some(buckets) = &self.buckets else { return Ok(()) };
-        match who.and_then(|who| queue.places.remove_entry(who)) {
-            Some((who, (until, as_order))) if now < until && as_order == ordering => {
-                queue.places.insert(who, (until, ordering));
-                return Err(until - now);
-            }
-            _ => {}
+        if let Some(who) = who {
+            match queue.places.get(who) {
+                Some((until, as_order)) if now < *until && *as_order == ordering => return Err(*until - now),
+                _ => queue.places.remove(who),
+            };
         }
         let gives_way = !ordering && now < queue.orders;
         let others_turn = self.period * OTHERS;
@@ -294,12 +294,22 @@ mod tests {
     }
 
     impl Limits {
+        fn take(
+            &self,
+            caller: &Caller,
+            actions: &[&'static str],
+            who: Option<&str>,
+            ordering: bool,
+        ) -> Result<(), Duration> {
+            self.try_take_all(caller, Ask { actions, who, ordering })
+        }
+
         fn try_take(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
-            self.try_take_all(caller, &[action], None, false)
+            self.take(caller, &[action], None, false)
         }
 
         fn try_order(&self, caller: &Caller, action: &'static str) -> Result<(), Duration> {
-            self.try_take_all(caller, &[action], None, true)
+            self.take(caller, &[action], None, true)
         }
     }
 
@@ -345,7 +355,7 @@ mod tests {
         let (limits, caller) = (limits(0.0), caller("a", "gz"));
         let pause = limits.learn(&caller, &throttled()).unwrap();
         tokio::time::advance(pause).await;
-        assert_eq!(limits.try_take_all(&caller, &["DescribeRedis", "UpgradeRedis"], None, true), Ok(()));
+        assert_eq!(limits.take(&caller, &["DescribeRedis", "UpgradeRedis"], None, true), Ok(()));
         assert!(limits.try_take(&caller, "DescribeRedis").is_err(), "everybody else waits for what becomes of it");
     }
 
@@ -389,7 +399,7 @@ mod tests {
     async fn what_was_taken_in_vain_is_the_next_ones() {
         let (limits, caller) = (limits(1.0), caller("a", "gz"));
         assert_eq!(limits.try_order(&caller, "Y"), Ok(()));
-        let both = || limits.try_take_all(&caller, &["X", "Y"], None, true);
+        let both = || limits.take(&caller, &["X", "Y"], None, true);
         assert!(both().is_err() && both().is_err(), "there is no Y");
         assert_eq!(limits.try_take(&caller, "X"), Ok(()), "an X is left");
         assert!(limits.try_take(&caller, "X").is_err(), "one, not two");
@@ -414,7 +424,7 @@ mod tests {
             tokio::time::advance(at.saturating_duration_since(Instant::now())).await;
             let ordering = number % 2 == 0;
             let actions = if ordering { &["X", "Y"][..] } else { &["X"] };
-            let ask = || limits.try_take_all(&caller, actions, Some(&number.to_string()), ordering);
+            let ask = || limits.take(&caller, actions, Some(&number.to_string()), ordering);
             match ask() {
                 Ok(()) => {
                     all.swap_remove(index);

@@ -22,7 +22,7 @@ use crate::{
     balance::Balances,
     book::Cache,
     claims::{Claim, Claims},
-    index::{Index, Shown, Still},
+    index::{Index, Shown},
     observe::Observer,
     queue::Queue,
     secrets::Secrets,
@@ -153,11 +153,15 @@ impl Operator {
         while at_work.next().await.is_some() {}
     }
 
-    /// A `RedisInstance` as the watch shows it. Is that news?
-    fn appeared(&self, object: &Object, instance: RedisInstance, still: Option<Still>, is_list: bool) -> bool {
-        let claim = Claim::new(object.clone(), &instance);
+    /// A `RedisInstance` as the watch shows it. If that is news: is it still?
+    fn appeared(&self, object: &Object, instance: RedisInstance, is_list: bool) -> Option<bool> {
+        // Most that is shown is the echo of an own write, or listed again: to find out whether that is still costs more than all else.
+        if self.index.knows(object, &instance, is_list) {
+            return None;
+        }
+        let (still, claim) = (self.still(&instance), Claim::new(object.clone(), &instance));
         let others = match self.index.insert(object, instance.trimmed(), still, is_list) {
-            Shown::Known => return false,
+            Shown::Known => return None,
             Shown::New | Shown::Changed => Vec::new(),
             Shown::Moved(before) => self.claims.remove(object, &before),
         };
@@ -165,7 +169,7 @@ impl Operator {
         if let Some(redis_id) = self.index.redis_id(object) {
             self.queue.wake(self.claims.insert(&redis_id, claim));
         }
-        true
+        Some(still.is_some())
     }
 
     fn gone(&self, object: &Object) {

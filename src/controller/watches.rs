@@ -97,13 +97,12 @@ impl Operator {
             None => {}
             Some(Event::Init) => list.shown.clear(),
             Some(Event::InitApply(instance)) => {
-                let (object, still) = (Object::of(&instance), self.still(&instance));
+                let object = Object::of(&instance);
                 list.shown.insert(object.clone());
-                if self.appeared(&object, instance, still, true) {
-                    if still.is_some() {
-                        return vec![object];
-                    }
-                    list.news.push(object);
+                match self.appeared(&object, instance, true) {
+                    Some(true) => return vec![object],
+                    Some(false) => list.news.push(object),
+                    None => {}
                 }
             }
             Some(Event::InitDone) => {
@@ -115,8 +114,8 @@ impl Operator {
                 return std::mem::take(&mut list.news);
             }
             Some(Event::Apply(instance)) => {
-                let (object, still) = (Object::of(&instance), self.still(&instance));
-                if self.appeared(&object, instance, still, false) {
+                let object = Object::of(&instance);
+                if self.appeared(&object, instance, false).is_some() {
                     return vec![object];
                 }
             }
